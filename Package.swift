@@ -1,0 +1,36 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "auton",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        // Without its Foundation trait: FoundationEssentials is all we use, and it starts faster.
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        .target(name: "AutonMessages"),
+        .target(name: "CLinux"),
+        .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
+        .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonCommand", dependencies: ["AutonKit", argumentParser]),
+        .executableTarget(name: "auton-plan", dependencies: ["AutonModel", "AutonCommand"]),
+        .executableTarget(name: "auton-agent", dependencies: ["AutonModel", "AutonGate", "AutonCommand"]),
+        .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),
+        .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
+        .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
+        .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
+        .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+for target in package.targets where target.name != "CLinux" {
+    target.swiftSettings = [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// Where the stages find one another's work.
+package struct Places: ParsableArguments {
+    @Option(help: ArgumentHelp("The mailbox.", discussion: "Default: $AUTON_MAILBOX, or mailbox.", valueName: "dir"))
+    package var mailbox: String = environment("AUTON_MAILBOX") ?? "mailbox"
+
+    @Option(help: ArgumentHelp("The agents' repository.", discussion: "Default: $AUTON_WORKSPACE, or workspace.", valueName: "dir"))
+    package var workspace: String = environment("AUTON_WORKSPACE") ?? "workspace"
+
+    package init() {}
+
+    /// The mailbox, its directories made, its complaints on standard error.
+    package func openMailbox() throws -> Mailbox {
+        var mailbox = Mailbox(FilePath(mailbox))
+        mailbox.report = { complain($0) }
+        try mailbox.prepare()
+        return mailbox
+    }
+
+    package func openWorkspace() throws -> Workspace {
+        try Workspace(FilePath(workspace))
+    }
+}
+
+/// The value of an environment variable; nil if it is unset or empty.
+package func environment(_ name: String) -> String? {
+    guard let value = getenv(name), value.pointee != 0 else { return nil }
+    return String(cString: value)
+}
+
+/// Prints a diagnostic as `program: message` on standard error.
+package func complain(_ message: String) {
+    let program = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"
+    fputs("\(program): \(message)\n", stderr)
+}
+
+/// Runs a program's body and ends it with the documented status, the reason on standard error.
+package func stage(_ body: () async throws -> ExitStatus) async throws {
+    let status: ExitStatus
+    do {
+        status = try await body()
+    } catch let error as AutonError {
+        complain(error.description)
+        status = error.status
+    } catch {
+        complain("unexpected: \(error)")
+        status = .bug
+    }
+    fflush(stdout)
+    throw ArgumentParser.ExitCode(status.rawValue)
+}
+
+/// The part of every `--help` that tells the exit status.
+package let exitStatusHelp = """
+    EXIT STATUS: 0 done; 1 judged and refused, with the message filed; 2 out of budget; 64 usage; 65 bad input; \
+    69 a needed tool or service is missing; 70 a bug; 75 try again later; 78 bad configuration.
+    """

@@ -1,0 +1,34 @@
+import Glibc
+import SystemPackage
+
+/// An exclusive lock on a file, held until the value goes away or the process ends, however it ends.
+package final class FileLock {
+    private let file: FileDescriptor
+
+    /// Takes the lock, waiting for whoever holds it.
+    package init(_ path: FilePath) throws {
+        file = try Self.open(path)
+        while flock(file.rawValue, LOCK_EX) != 0 {
+            if errno != EINTR { throw AutonError(.bug, "cannot lock: \(Errno(rawValue: errno))", at: path.string) }
+        }
+    }
+
+    /// Takes the lock, or returns nil if another process holds it.
+    package init?(trying path: FilePath) throws {
+        file = try Self.open(path)
+        if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 {
+            try? file.close()
+            return nil
+        }
+    }
+
+    deinit { try? file.close() }
+
+    private static func open(_ path: FilePath) throws -> FileDescriptor {
+        try Files.createDirectories(path.removingLastComponent())
+        return try Files.failing("cannot lock", at: path) {
+            try FileDescriptor.open(
+                path, .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+        }
+    }
+}

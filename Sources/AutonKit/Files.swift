@@ -1,0 +1,163 @@
+import CLinux
+import Glibc
+import SystemPackage
+
+/// Files, read whole and written so that a crash or a power loss leaves either the old state or the new one.
+package enum Files {
+    package static func read(_ path: FilePath) throws -> [UInt8] {
+        try failing("cannot read", at: path) {
+            let file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
+            return try file.closeAfter {
+                let size = Int(try file.seek(offset: 0, from: .end))
+                try file.seek(offset: 0, from: .start)
+                return try [UInt8](unsafeUninitializedCapacity: size + 1) { buffer, count in
+                    while count < buffer.count {
+                        let read = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+                        if read == 0 { break }
+                        count += read
+                    }
+                }
+            }
+        }
+    }
+
+    package static func readText(_ path: FilePath) throws -> String {
+        String(decoding: try read(path), as: UTF8.self)
+    }
+
+    /// Writes a new file through `temporary`, on the same file system: write, fsync, rename, fsync of the directory.
+    ///
+    /// - Returns: false if `path` exists already; it is left as it was.
+    package static func createDurably(_ path: FilePath, _ bytes: [UInt8], temporary: FilePath) throws -> Bool {
+        try write(temporary, bytes, sync: true)
+        guard try renameNew(temporary, to: path) else {
+            _ = try? failing("cannot remove", at: temporary) { try posix(unlink(temporary.string)) }
+            return false
+        }
+        try syncDirectory(path.removingLastComponent())
+        return true
+    }
+
+    /// Replaces a file that is no message (a make fragment, a cache): the reader sees the old or the new one.
+    package static func replace(_ path: FilePath, _ bytes: [UInt8]) throws {
+        let temporary = path.appending(".\(getpid()).tmp", toLastComponent: true)
+        try write(temporary, bytes, sync: true)
+        try failing("cannot rename", at: path) { try posix(rename(temporary.string, path.string)) }
+        try syncDirectory(path.removingLastComponent())
+    }
+
+    package static func write(_ path: FilePath, _ bytes: [UInt8], sync: Bool) throws {
+        try failing("cannot write", at: path) {
+            let file = try FileDescriptor.open(
+                path, .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+            try file.closeAfter {
+                try file.writeAll(bytes)
+                if sync { try posix(fsync(file.rawValue)) }
+            }
+        }
+    }
+
+    /// Renames unless the target exists; false if it does.
+    package static func renameNew(_ from: FilePath, to path: FilePath) throws -> Bool {
+        if auton_rename_new(from.string, path.string) == 0 { return true }
+        if errno == EEXIST { return false }
+        let code = Errno(rawValue: errno)
+        return try failing("cannot file", at: path) { throw code }
+    }
+
+    package static func syncDirectory(_ path: FilePath) throws {
+        try failing("cannot sync", at: path) {
+            let directory = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
+            try directory.closeAfter { try posix(fsync(directory.rawValue)) }
+        }
+    }
+
+    /// Flushes the whole file system that `path` lies on: one call in place of one fsync for each of many files.
+    package static func syncFileSystem(of path: FilePath) throws {
+        try failing("cannot sync", at: path) {
+            let directory = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
+            try directory.closeAfter { try posix(auton_syncfs(directory.rawValue)) }
+        }
+    }
+
+    package static func createDirectories(_ path: FilePath) throws {
+        if isDirectory(path) { return }
+        if path.components.count > 1 { try createDirectories(path.removingLastComponent()) }
+        if mkdir(path.string, 0o755) != 0 && errno != EEXIST {
+            let code = Errno(rawValue: errno)
+            try failing("cannot create directory", at: path) { throw code }
+        }
+    }
+
+    /// Removes a tree; symbolic links are removed, never followed. Nothing there is no error.
+    package static func removeTree(_ path: FilePath) throws {
+        guard let type = type(of: path) else { return }
+        if type == S_IFDIR {
+            for name in try list(path) { try removeTree(path.appending(name)) }
+        }
+        try failing("cannot remove", at: path) { try posix(remove(path.string)) }
+    }
+
+    /// The names in a directory, sorted; empty if there is no such directory.
+    package static func list(_ path: FilePath) throws -> [String] {
+        guard let directory = opendir(path.string) else {
+            if errno == ENOENT { return [] }
+            let code = Errno(rawValue: errno)
+            return try failing("cannot list", at: path) { throw code }
+        }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    package static func exists(_ path: FilePath) -> Bool { type(of: path) != nil }
+    package static func isDirectory(_ path: FilePath) -> Bool {
+        var status = stat()
+        return stat(path.string, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// The file type bits of what is at `path` itself, links not followed.
+    package static func type(of path: FilePath) -> mode_t? {
+        var status = stat()
+        return lstat(path.string, &status) == 0 ? status.st_mode & S_IFMT : nil
+    }
+
+    /// The absolute form of a path that was given relative to the working directory.
+    package static func absolute(_ path: FilePath) -> FilePath {
+        if path.isAbsolute { return path.lexicallyNormalized() }
+        let here = getcwd(nil, 0)
+        defer { free(here) }
+        return FilePath(here.map { String(cString: $0) } ?? "/").pushing(path).lexicallyNormalized()
+    }
+
+    /// Runs a system call and says, if it fails, what could not be done, to which file and why.
+    package static func failing<T>(_ what: String, at path: FilePath, _ body: () throws -> T) throws -> T {
+        do {
+            return try body()
+        } catch let code as Errno {
+            let status: ExitStatus =
+                switch code {
+                case .noSpace, .diskQuotaExceeded, .ioError, .tooManyOpenFiles: .tryAgain
+                case .permissionDenied, .readOnlyFileSystem, .notPermitted: .badConfiguration
+                default: .badInput
+                }
+            throw AutonError(status, "\(what): \(code)", at: path.string)
+        }
+    }
+
+    private static func posix(_ result: Int32) throws {
+        if result != 0 { throw Errno(rawValue: errno) }
+    }
+}
+
+extension FilePath {
+    package func appending(_ text: String, toLastComponent: Bool) -> FilePath {
+        FilePath(string + text)
+    }
+}

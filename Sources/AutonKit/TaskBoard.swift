@@ -1,0 +1,108 @@
+import AutonMessages
+
+/// The state of every task, as the files of the mailbox tell it.
+package struct TaskBoard: Sendable {
+    package enum State: Sendable, Equatable {
+        /// Some of what it depends on is not merged yet.
+        case waiting(on: [String])
+        /// Something it depends on is blocked or dropped, so that it can never start: by whom.
+        case stuck(behind: [String])
+        /// The next stage of the attempt can run.
+        case due(attempt: Int, stage: Stage)
+        case merged
+        /// No further attempt is made.
+        case blocked
+        /// A re-plan put these in its place.
+        case replaced(by: [String])
+        case dropped
+    }
+
+    package enum Stage: String, Sendable { case agent, validate, review, merge }
+
+    package let tasks: [PlannedTask]
+    private let byID: [String: PlannedTask]
+    private let replacements: [String: [String]]
+    private let mailbox: Mailbox
+
+    package init(_ mailbox: Mailbox) throws {
+        self.mailbox = mailbox
+        let plans = try mailbox.all(Plan.self).sorted { $0.number < $1.number }
+        tasks = plans.flatMap(\.tasks)
+        byID = Dictionary(tasks.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        replacements = Dictionary(
+            plans.flatMap(\.amendments).map { ($0.task, $0.replacements) }, uniquingKeysWith: { _, last in last })
+    }
+
+    /// What a task waits for once re-plans are taken into account: a replaced task stands for its replacements.
+    package func dependencies(of task: String) -> [String] {
+        byID[task]?.depends.flatMap(resolve) ?? []
+    }
+
+    private func resolve(_ task: String) -> [String] {
+        guard let replaced = replacements[task], !replaced.isEmpty else { return [task] }
+        return replaced.flatMap(resolve)
+    }
+
+    package func state(of task: String) throws -> State {
+        if mailbox.has(.merge, task) { return .merged }
+        if let replaced = replacements[task] { return replaced.isEmpty ? .dropped : .replaced(by: replaced) }
+        if mailbox.has(.blocked, task) { return .blocked }
+        let open = dependencies(of: task).filter { !mailbox.has(.merge, $0) }
+        if !open.isEmpty {
+            let dead = try open.filter { dependency in
+                switch try state(of: dependency) {
+                case .blocked, .dropped, .stuck: true
+                default: false
+                }
+            }
+            return dead.isEmpty ? .waiting(on: open) : .stuck(behind: dead)
+        }
+        let attempt = latestAttempt(of: task)
+        return .due(attempt: attempt, stage: try stage(AttemptID(task: task, attempt: attempt)))
+    }
+
+    /// The number of the newest attempt; 1 if none is filed yet.
+    package func latestAttempt(of task: String) -> Int {
+        mailbox.latestAttempt(of: task)
+    }
+
+    private func stage(_ id: AttemptID) throws -> Stage {
+        if mailbox.has(.review, id.description) { return .merge }
+        if mailbox.has(.verdict, id.description) { return .review }
+        return mailbox.has(.candidate, id.description) ? .validate : .agent
+    }
+}
+
+extension Mailbox {
+    package func latestAttempt(of task: String) -> Int {
+        var attempt = 1
+        while has(.task, AttemptID(task: task, attempt: attempt + 1).description) { attempt += 1 }
+        return attempt
+    }
+
+    /// Resolves what a user names, a task or one attempt at it, to an attempt that is filed.
+    package func attempt(named name: String) throws -> TaskMessage {
+        let id = AttemptID(name) ?? AttemptID(task: name, attempt: latestAttempt(of: name))
+        guard TaskID.isValid(id.task), let message = try find(TaskMessage.self, id.description) else {
+            throw AutonError(.badInput, "no such task", at: name)
+        }
+        return message
+    }
+
+    /// Makes what follows a refusal: the next attempt with the reason, or, after `maxAttempts`, the end of the task.
+    /// Doing it again changes nothing.
+    ///
+    /// - Returns: one line that says which it was.
+    @discardableResult
+    package func refuse(_ task: TaskMessage, because reason: Reason, maxAttempts: Int) throws -> String {
+        if task.attempt >= maxAttempts {
+            if !has(.blocked, task.task) {
+                try file(Blocked(task: task.task, attempts: task.attempt, reasons: task.reasons + [reason]))
+            }
+            return "\(task.task) is blocked after \(task.attempt) attempts"
+        }
+        let next = task.next(because: reason)
+        if !has(.task, next.name) { try file(next) }
+        return "\(next.name) is filed"
+    }
+}

@@ -1,0 +1,145 @@
+import AutonMessages
+import SystemPackage
+
+/// The agents' repository: its root is the kernel tree, `main` is checked out in it, and every attempt has a branch
+/// `task/<id>`. What AUTON needs beside it lies in `.auton/`, which git ignores.
+package struct Workspace: Sendable {
+    package let root: FilePath
+    package let git: Git
+
+    /// Written by the user alone; no role may change it. Directories end in a slash.
+    package static let protectedPaths = ["spec/", "acceptance/", "harness/", "Makefile", "kernel.ld", "README.md"]
+
+    package static func isProtected(_ path: String) -> Bool {
+        protectedPaths.contains { $0.hasSuffix("/") ? path.hasPrefix($0) : path == $0 }
+    }
+
+    /// Opens the workspace at `root`.
+    ///
+    /// - Throws: `AutonError` with `.badConfiguration` if there is none.
+    package init(_ root: FilePath) throws {
+        self.root = Files.absolute(root)
+        guard Files.isDirectory(self.root.appending(".git")) else {
+            throw AutonError(.badConfiguration, "no workspace (auton-plan makes it)", at: self.root.string)
+        }
+        git = Git(directory: self.root.appending(".git"), workTree: self.root)
+    }
+
+    /// What a new workspace starts from.
+    package enum Origin: Sendable {
+        /// The protected part of a kernel tree alone.
+        case scaffold
+        /// All of it.
+        case kernel
+    }
+
+    /// Opens the workspace at `root`, making it first from the kernel tree `source` if there is none.
+    package static func open(_ root: FilePath, from source: FilePath, origin: Origin) async throws -> Workspace {
+        let root = Files.absolute(root)
+        if Files.exists(root) { return try Workspace(root) }
+        let names = try Files.list(source).filter { name in
+            name != "build" && (origin == .kernel || isProtected(name) || isProtected(name + "/"))
+        }
+        guard !names.isEmpty else { throw AutonError(.badConfiguration, "no kernel tree", at: source.string) }
+        // Made beside its place and renamed, so that there is a whole workspace or none.
+        let draft = root.appending(".new", toLastComponent: true)
+        try Files.removeTree(draft)
+        try Files.createDirectories(draft)
+        let git = Git(directory: draft.appending(".git"), workTree: draft)
+        try await git.run("init", "--quiet", "--initial-branch=main", draft.string)
+        try Files.write(draft.appending(".git/info/exclude"), Array("/build/\n/.auton/\n".utf8), sync: true)
+        for name in names { try copyTree(source.appending(name), to: draft.appending(name)) }
+        try await git.run("add", "--all")
+        try await git.run("commit", "--quiet", "--message", "Start from the \(origin == .scaffold ? "scaffold" : "kernel")")
+        _ = try Files.renameNew(draft, to: root)
+        return try Workspace(root)
+    }
+
+    private static func copyTree(_ source: FilePath, to target: FilePath) throws {
+        guard Files.isDirectory(source) else { return try Files.write(target, try Files.read(source), sync: false) }
+        try Files.createDirectories(target)
+        for name in try Files.list(source) { try copyTree(source.appending(name), to: target.appending(name)) }
+    }
+
+    package func main() async throws -> String {
+        guard let commit = try await git.commit("refs/heads/main") else {
+            throw AutonError(.badConfiguration, "the workspace has no branch main", at: root.string)
+        }
+        return commit
+    }
+
+    package static func branch(_ id: AttemptID) -> String { "task/\(id)" }
+
+    /// A fresh checkout for `purpose` (an attempt, a gate); the name is unique among those in use at once.
+    package func worktree(_ purpose: String, commit: String) async throws -> Worktree {
+        try await Worktree.create(
+            at: root.appending(".auton/worktree").appending(purpose), commit: commit, repository: git.directory)
+    }
+
+    /// The place of results that can be made again from what they are keyed by.
+    package var cache: FilePath { root.appending(".auton/cache") }
+
+    /// Held by whoever works on `purpose`, nil if another process holds it.
+    package func lock(_ purpose: String) throws -> FileLock? {
+        try FileLock(trying: root.appending(".auton/lock").appending(purpose))
+    }
+
+    /// Held to move main.
+    package func mergeLock() throws -> FileLock {
+        try FileLock(root.appending(".auton/lock/merge"))
+    }
+
+    /// The commit on main's first-parent line that has `tree`, newest first; nil if main has not been there.
+    package func commitOnMain(withTree tree: String) async throws -> String? {
+        try await git.run("log", "--first-parent", "--format=%H %T", "main").split(separator: "\n")
+            .first { $0.hasSuffix(" " + tree) }.map { String($0.prefix { $0 != " " }) }
+    }
+
+    /// The tree of `commit` without what is protected: the part that agents wrote, which is what a recording is known by.
+    package func agentTree(of commit: String) async throws -> String {
+        let index = root.appending(".auton/agent-tree.index")
+        try Files.createDirectories(root.appending(".auton"))
+        let git = Git(directory: git.directory, index: index)
+        defer { try? Files.removeTree(index) }
+        try await git.run("read-tree", commit)
+        try await git.run(["rm", "--cached", "-r", "--quiet", "--ignore-unmatch", "--"] + Self.protectedPaths)
+        return try await git.run("write-tree")
+    }
+
+    /// Removes what killed runs left: worktrees nobody works in, and git's lock files.
+    ///
+    /// To be called with the merge lock held, since it removes main's lock file.
+    package func sweep() throws {
+        let worktrees = root.appending(".auton/worktree")
+        for name in try Files.list(worktrees) where !name.hasSuffix(".index") && !name.hasSuffix(".index.lock") {
+            guard let lock = try lock(name) else { continue }
+            try withExtendedLifetime(lock) {
+                try Worktree(root: worktrees.appending(name), git: git).remove()
+            }
+        }
+        for lock in ["index.lock", "HEAD.lock", "refs/heads/main.lock"] {
+            try Files.removeTree(git.directory.appending(lock))
+        }
+    }
+
+    /// Brings the workspace's own checkout up to main.
+    ///
+    /// The checkout of a run that was killed between moving main and this is one of main's earlier trees, unchanged;
+    /// anything else is somebody's work.
+    ///
+    /// - Throws: `AutonError` with `.tryAgain` if there are local changes; nothing is touched then.
+    package func updateCheckout() async throws {
+        let main = try await main()
+        let index = try await git.result(["write-tree"])
+        guard index.succeeded, let old = try await commitOnMain(withTree: index.line) else {
+            throw AutonError(.tryAgain, "the workspace has local changes in its index; commit them elsewhere or reset them", at: root.string)
+        }
+        _ = try await git.result(["update-index", "-q", "--refresh"])
+        let changed = try await git.run("diff-files", "--name-only", "--no-ext-diff")
+        guard changed.isEmpty else {
+            let names = changed.split(separator: "\n").prefix(3).joined(separator: ", ")
+            throw AutonError(.tryAgain, "the workspace has local changes (\(names)); stash or commit them elsewhere", at: root.string)
+        }
+        if old != main { try await git.run("read-tree", "-m", "-u", old, main) }
+    }
+}

@@ -1,0 +1,80 @@
+/// Tokens as the Messages API counts them; `input` is the part that no cache held.
+package struct TokenUsage: Codable, Sendable, Equatable {
+    package var input: Int
+    package var cacheCreation: Int
+    package var cacheRead: Int
+    package var output: Int
+
+    package init(input: Int = 0, cacheCreation: Int = 0, cacheRead: Int = 0, output: Int = 0) {
+        self.input = input
+        self.cacheCreation = cacheCreation
+        self.cacheRead = cacheRead
+        self.output = output
+    }
+
+    package static func + (a: TokenUsage, b: TokenUsage) -> TokenUsage {
+        TokenUsage(
+            input: a.input + b.input, cacheCreation: a.cacheCreation + b.cacheCreation,
+            cacheRead: a.cacheRead + b.cacheRead, output: a.output + b.output)
+    }
+
+    /// All input tokens, cached or not.
+    package var allInput: Int { input + cacheCreation + cacheRead }
+}
+
+/// The conversation that a message came out of.
+package struct Provenance: Codable, Sendable, Equatable {
+    package var model: String
+    /// `sha256:` and the digest of the transcript file.
+    package var transcript: String
+    package var turns: Int
+    package var usage: TokenUsage
+
+    package init(model: String, transcript: String, turns: Int, usage: TokenUsage) {
+        self.model = model
+        self.transcript = transcript
+        self.turns = turns
+        self.usage = usage
+    }
+}
+
+/// What an attempt produced: a commit on a branch of its own.
+package struct Candidate: AttemptMessage {
+    package static let kind = Kind.candidate
+
+    package enum Outcome: String, Codable, Sendable {
+        /// The agent says that it is done.
+        case finished
+        /// It used up its turns, went round in circles, or the model refused; the commit holds what there was.
+        case gaveUp = "gave-up"
+    }
+
+    package var task: String
+    package var attempt: Int
+    package var branch: String
+    package var commit: String
+    package var tree: String
+    /// Main's commit and tree when the attempt started.
+    package var base: String
+    package var baseTree: String
+    package var outcome: Outcome
+    /// The agent's own words.
+    package var summary: String
+    package var provenance: Provenance
+
+    package init(
+        task: String, attempt: Int, branch: String, commit: String, tree: String, base: String, baseTree: String,
+        outcome: Outcome, summary: String, provenance: Provenance
+    ) {
+        self.task = task
+        self.attempt = attempt
+        self.branch = branch
+        self.commit = commit
+        self.tree = tree
+        self.base = base
+        self.baseTree = baseTree
+        self.outcome = outcome
+        self.summary = summary
+        self.provenance = provenance
+    }
+}

@@ -1,0 +1,77 @@
+/// A task that is on main. Named by task alone, so that it can be filed once only: nothing merges twice.
+package struct Merge: Message {
+    package static let kind = Kind.merge
+    package var task: String
+    package var attempt: Int
+    /// The candidate's commit.
+    package var candidate: String
+    /// The merge commit and its tree.
+    package var commit: String
+    package var tree: String
+    /// Main's tree before.
+    package var baseTree: String
+    /// What the merged tree's boot said.
+    package var tests: [TestResult]
+    package var name: String { task }
+
+    package init(
+        task: String, attempt: Int, candidate: String, commit: String, tree: String, baseTree: String,
+        tests: [TestResult]
+    ) {
+        self.task = task
+        self.attempt = attempt
+        self.candidate = candidate
+        self.commit = commit
+        self.tree = tree
+        self.baseTree = baseTree
+        self.tests = tests
+    }
+}
+
+/// Isolated against combined, for one commit of main. Named by that commit's tree.
+package struct Composition: Message {
+    package static let kind = Kind.composition
+
+    /// One boot.
+    package struct Configuration: Codable, Sendable, Equatable {
+        /// `combined`, or the subsystem that was booted alone.
+        package var name: String
+        package var tests: [TestResult]
+        /// Empty if the boot ended as it should; else how it did end.
+        package var failure: String
+
+        package init(name: String, tests: [TestResult], failure: String) {
+            self.name = name
+            self.tests = tests
+            self.failure = failure
+        }
+    }
+
+    /// A test that says one thing alone and another in company.
+    package struct Interaction: Codable, Sendable, Equatable {
+        package var test: String
+        package var alone: TestResult.Outcome
+        package var combined: TestResult.Outcome
+        package var evidence: [String]
+
+        package init(test: String, alone: TestResult.Outcome, combined: TestResult.Outcome, evidence: [String]) {
+            self.test = test
+            self.alone = alone
+            self.combined = combined
+            self.evidence = evidence
+        }
+    }
+
+    package var commit: String
+    package var tree: String
+    package var configurations: [Configuration]
+    package var interactions: [Interaction]
+    package var name: String { tree }
+
+    package init(commit: String, tree: String, configurations: [Configuration], interactions: [Interaction]) {
+        self.commit = commit
+        self.tree = tree
+        self.configurations = configurations
+        self.interactions = interactions
+    }
+}
