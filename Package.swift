@@ -19,7 +19,7 @@ let package = Package(
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", system]),
         .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
-        .target(name: "AutonCommand", dependencies: ["AutonKit", argumentParser]),
+        .target(name: "AutonCommand", dependencies: ["AutonKit", argumentParser, system]),
         .executableTarget(name: "auton-plan", dependencies: ["AutonModel", "AutonCommand"]),
         .executableTarget(name: "auton-agent", dependencies: ["AutonModel", "AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),

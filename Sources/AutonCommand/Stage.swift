@@ -35,7 +35,7 @@ package func environment(_ name: String) -> String? {
 /// Prints a diagnostic as `program: message` on standard error.
 package func complain(_ message: String) {
     let program = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"
-    fputs("\(program): \(message)\n", stderr)
+    _ = try? FileDescriptor.standardError.writeAll("\(program): \(message)\n".utf8)
 }
 
 /// Runs a program's body and ends it with the documented status, the reason on standard error.
@@ -50,7 +50,7 @@ package func stage(_ body: () async throws -> ExitStatus) async throws {
         complain("unexpected: \(error)")
         status = .bug
     }
-    fflush(stdout)
+    fflush(nil)
     throw ArgumentParser.ExitCode(status.rawValue)
 }
 
