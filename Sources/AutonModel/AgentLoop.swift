@@ -1,0 +1,83 @@
+/// How the loop of a conversation ended.
+package enum AgentEnding: Sendable, Equatable {
+    /// By the closing tool, with its input.
+    case finished(JSONValue)
+    /// Why it did not come to that.
+    case gaveUp(String)
+}
+
+/// The agent: ask the model, do what it says, tell it what came of that, until it calls the closing tool.
+package struct AgentLoop {
+    package var conversation: Conversation
+    package var tools: [any AgentTool]
+    /// The tool that ends the conversation. Its `call` judges the input: an error goes back to the model.
+    package var closing: any AgentTool
+    package var maxTurns: Int
+
+    package init(conversation: Conversation, tools: [any AgentTool], closing: any AgentTool, maxTurns: Int) {
+        self.conversation = conversation
+        self.tools = tools
+        self.closing = closing
+        self.maxTurns = maxTurns
+    }
+
+    private struct Deed: Hashable {
+        var name: String
+        var input: JSONValue
+        var output: String
+    }
+
+    package func run(task: String) async throws -> AgentEnding {
+        var news = ChatMessage.user(task)
+        var deeds: [Deed: Int] = [:]
+        var warned = false
+        var silent = 0
+        for turn in 1...maxTurns {
+            let response = try await conversation.send(news)
+            if response.stopReason == "refusal" { return .gaveUp("the model refused: \(response.text)") }
+            let calls = response.toolUses
+            var notes: [String] = []
+            var results: [ContentBlock] = []
+            var failed = false
+            for call in calls {
+                // What comes last may be cut off in the middle.
+                let output =
+                    response.stopReason == "max_tokens" && call == calls.last
+                    ? .error("Your reply was cut off at its token limit, so this call was not made. Make it again, in smaller parts.")
+                    : try await self.output(of: call, afterFailure: failed)
+                if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
+                failed = failed || output.isError
+                results.append(.toolResult(ToolResult(toolUseID: call.id, content: output.text, isError: output.isError)))
+                let deed = Deed(name: call.name, input: call.input, output: output.text)
+                deeds[deed, default: 0] += 1
+                if deeds[deed] == 3 && !warned {
+                    warned = true
+                    notes.append("You have made the same call of \(call.name) three times with the same result. Try something else, or finish.")
+                } else if deeds[deed]! > 3 || deeds[deed] == 3 && warned {
+                    return .gaveUp("going round in circles with \(call.name)")
+                }
+            }
+            if calls.isEmpty {
+                silent += 1
+                if silent == 3 { return .gaveUp("three turns without a tool call") }
+                notes.append("Your reply called no tool, so nothing was done. Go on with the task; when it is done, call \(closing.definition.name).")
+            }
+            let left = maxTurns - turn
+            if left == 5 || left == 1 { notes.append("\(left) turn\(left == 1 ? "" : "s") left.") }
+            news = ChatMessage(role: .user, content: results + notes.map(ContentBlock.text))
+        }
+        return .gaveUp("the limit of \(maxTurns) turns is reached")
+    }
+
+    private func output(of call: ToolUse, afterFailure failed: Bool) async throws -> ToolOutput {
+        guard let tool = (tools + [closing]).first(where: { $0.definition.name == call.name }) else {
+            return .error("There is no tool \(call.name). The tools are \((tools + [closing]).map(\.definition.name).joined(separator: ", ")).")
+        }
+        let problems = JSONSchema(tool.definition.inputSchema).problems(in: call.input)
+        guard problems.isEmpty else { return .error("Not called: \(problems.joined(separator: "; ")).") }
+        if call.name == closing.definition.name && failed {
+            return .error("Not counted: an earlier call of the same reply failed. Look at its result first.")
+        }
+        return try await tool.call(call.input)
+    }
+}

@@ -1,0 +1,52 @@
+import AutonKit
+import SystemPackage
+
+/// Asks whoever answers in a directory: `CONVERSATION.TURN.request.json` goes out, `CONVERSATION.TURN.response.json`
+/// comes in. Both leave the directory once the exchange is in the transcript, so what lies there is open.
+package struct FileTransport: Transport {
+    package let model = "live language model, file transport"
+    private let directory: FilePath
+    private let report: @Sendable (String) -> Void
+
+    package init(directory: FilePath, report: @escaping @Sendable (String) -> Void) {
+        self.directory = Files.absolute(directory)
+        self.report = report
+    }
+
+    package static func request(_ turn: Turn, in directory: FilePath) -> FilePath {
+        directory.appending("\(turn.conversation).\(turn.number).request.json")
+    }
+
+    package static func response(_ turn: Turn, in directory: FilePath) -> FilePath {
+        directory.appending("\(turn.conversation).\(turn.number).response.json")
+    }
+
+    package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
+        try Files.createDirectories(directory)
+        let question = Self.request(turn, in: directory), answer = Self.response(turn, in: directory)
+        let bytes = try CompactJSON.encode(request)
+        // The same question may have been answered while nobody waited; an answer to another one is stale.
+        if try !Files.exists(question) || Files.read(question) != bytes {
+            try Files.removeTree(answer)
+            try Files.replace(question, bytes)
+        }
+        let watch = DirectoryWatch(directory)
+        while true {
+            if Files.exists(answer) {
+                do {
+                    return try CompactJSON.decode(MessagesResponse.self, from: try Files.read(answer), at: answer.string)
+                } catch let error as AutonError {
+                    report("\(error); set aside, waiting for another")
+                    try Files.removeTree(answer.appending(".rejected", toLastComponent: true))
+                    _ = try Files.renameNew(answer, to: answer.appending(".rejected", toLastComponent: true))
+                }
+            }
+            watch.wait(seconds: 1)
+        }
+    }
+
+    package func settle(_ turn: Turn) throws {
+        try Files.removeTree(Self.request(turn, in: directory))
+        try Files.removeTree(Self.response(turn, in: directory))
+    }
+}

@@ -1,0 +1,60 @@
+import AutonKit
+import SystemPackage
+
+/// Which request of which conversation.
+package struct Turn: Sendable, Hashable {
+    package var conversation: String
+    /// Counted from 1.
+    package var number: Int
+
+    package init(conversation: String, number: Int) {
+        self.conversation = conversation
+        self.number = number
+    }
+}
+
+/// A program behind the Messages API's protocol.
+package protocol Transport: Sendable {
+    /// The name to ask for in a request's `model`.
+    var model: String { get }
+
+    /// - Throws: `AutonError` with `.unavailable`, `.tryAgain` or `.badInput`; the turn has no answer then.
+    func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse
+
+    /// Told once the response is on disk in the transcript.
+    func settle(_ turn: Turn) throws
+
+    /// The tree that the conversation was recorded on, for a transport that replays recordings.
+    func recordedBase(of conversation: String) throws -> String?
+}
+
+extension Transport {
+    package func settle(_ turn: Turn) throws {}
+    package func recordedBase(of conversation: String) throws -> String? { nil }
+}
+
+/// The transports, chosen by URI.
+package enum Transports {
+    package static let help = "replay:RUN, exec:COMMAND or file:DIR"
+
+    /// - Parameters:
+    ///   - runs: the directory of recorded runs.
+    ///   - strict: drift from the recording is an error.
+    ///   - report: told of drift.
+    package static func open(
+        _ uri: String, runs: FilePath, strict: Bool, report: @escaping @Sendable (String) -> Void
+    ) throws -> any Transport {
+        let parts = uri.split(separator: ":", maxSplits: 1).map(String.init)
+        guard parts.count == 2 else { throw unknown(uri) }
+        switch parts[0] {
+        case "replay": return try ReplayTransport(run: parts[1], runs: runs, strict: strict, report: report)
+        case "exec": return ExecTransport(command: parts[1])
+        case "file": return FileTransport(directory: FilePath(parts[1]), report: report)
+        default: throw unknown(uri)
+        }
+    }
+
+    private static func unknown(_ uri: String) -> AutonError {
+        AutonError(.badConfiguration, "no such transport (there are \(help))", at: uri)
+    }
+}
