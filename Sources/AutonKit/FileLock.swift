@@ -24,6 +24,9 @@ package final class FileLock {
 
     deinit { try? file.close() }
 
+    /// Gives the lock back before the value goes away.
+    package func release() { flock(file.rawValue, LOCK_UN) }
+
     private static func open(_ path: FilePath) throws -> FileDescriptor {
         try Files.createDirectories(path.removingLastComponent())
         return try Files.failing("cannot lock", at: path) {

@@ -57,14 +57,12 @@ package struct TaskBoard: Sendable {
             }
             return dead.isEmpty ? .waiting(on: open) : .stuck(behind: dead)
         }
-        let attempt = latestAttempt(of: task)
+        let attempt = mailbox.latestAttempt(of: task)
         return .due(attempt: attempt, stage: try stage(AttemptID(task: task, attempt: attempt)))
     }
 
-    /// The number of the newest attempt; 1 if none is filed yet.
-    package func latestAttempt(of task: String) -> Int {
-        mailbox.latestAttempt(of: task)
-    }
+    /// Whether a re-plan has replaced or dropped it.
+    package func isAmended(_ task: String) -> Bool { replacements[task] != nil }
 
     private func stage(_ id: AttemptID) throws -> Stage {
         if mailbox.has(.review, id.description) { return .merge }
@@ -73,7 +71,23 @@ package struct TaskBoard: Sendable {
     }
 }
 
+extension TaskBoard.State {
+    /// A few words, for tables.
+    package var summary: String {
+        switch self {
+        case .waiting(let tasks): "waits for \(tasks.joined(separator: ", "))"
+        case .stuck(let tasks): "cannot start: \(tasks.joined(separator: ", ")) is blocked"
+        case .due(let attempt, let stage): "attempt \(attempt): \(stage.rawValue) is due"
+        case .merged: "merged"
+        case .blocked: "blocked"
+        case .replaced(let tasks): "replaced by \(tasks.joined(separator: ", "))"
+        case .dropped: "dropped"
+        }
+    }
+}
+
 extension Mailbox {
+    /// The number of the newest attempt at a task; 1 if none is filed yet.
     package func latestAttempt(of task: String) -> Int {
         var attempt = 1
         while has(.task, AttemptID(task: task, attempt: attempt + 1).description) { attempt += 1 }
@@ -92,16 +106,17 @@ extension Mailbox {
     /// Makes what follows a refusal: the next attempt with the reason, or, after `maxAttempts`, the end of the task.
     /// Doing it again changes nothing.
     ///
+    /// - Parameter conflict: the next attempt is the Architect's, to resolve a conflict with main.
     /// - Returns: one line that says which it was.
     @discardableResult
-    package func refuse(_ task: TaskMessage, because reason: Reason, maxAttempts: Int) throws -> String {
+    package func refuse(_ task: TaskMessage, because reason: Reason, maxAttempts: Int, conflict: Bool = false) throws -> String {
         if task.attempt >= maxAttempts {
             if !has(.blocked, task.task) {
                 try file(Blocked(task: task.task, attempts: task.attempt, reasons: task.reasons + [reason]))
             }
             return "\(task.task) is blocked after \(task.attempt) attempts"
         }
-        let next = task.next(because: reason)
+        let next = conflict ? task.resolution(of: reason) : task.next(because: reason)
         if !has(.task, next.name) { try file(next) }
         return "\(next.name) is filed"
     }

@@ -113,9 +113,8 @@ package struct Workspace: Sendable {
         let worktrees = root.appending(".auton/worktree")
         for name in try Files.list(worktrees) where !name.hasSuffix(".index") && !name.hasSuffix(".index.lock") {
             guard let lock = try lock(name) else { continue }
-            try withExtendedLifetime(lock) {
-                try Worktree(root: worktrees.appending(name), git: git).remove()
-            }
+            defer { lock.release() }
+            try Worktree(root: worktrees.appending(name), git: git).remove()
         }
         for lock in ["index.lock", "HEAD.lock", "refs/heads/main.lock"] {
             try Files.removeTree(git.directory.appending(lock))
@@ -141,5 +140,28 @@ package struct Workspace: Sendable {
             throw AutonError(.tryAgain, "the workspace has local changes (\(names)); stash or commit them elsewhere", at: root.string)
         }
         if old != main { try await git.run("read-tree", "-m", "-u", old, main) }
+    }
+}
+
+extension Workspace {
+    /// Two commits merged, without touching a branch or a worktree.
+    package struct MergedTree: Sendable, Equatable {
+        /// Where there are conflicts it holds the conflict marks.
+        package var tree: String
+        package var conflicts: [String]
+        /// What git says of the conflicts.
+        package var messages: [String]
+    }
+
+    package func mergeTree(_ ours: String, _ theirs: String) async throws -> MergedTree {
+        let result = try await git.result(["merge-tree", "--write-tree", "--name-only", "-z", ours, theirs])
+        // Sections by NUL: the tree, the names of conflicted files, an empty one, then git's messages.
+        let fields = result.output.text.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
+        guard let tree = fields.first, tree.count == 40, result.succeeded || result.ending == .exited(1) else {
+            throw AutonError(.bug, "git merge-tree failed: \(result.errors.text)", at: root.string)
+        }
+        let conflicts = fields.dropFirst().prefix { !$0.isEmpty }
+        let messages = fields.filter { $0.hasPrefix("CONFLICT") }.map { String($0.drop { $0.isNewline }.prefix { !$0.isNewline }) }
+        return MergedTree(tree: tree, conflicts: Array(conflicts), messages: messages)
     }
 }

@@ -12,6 +12,8 @@ package struct TaskMessage: AttemptMessage {
     package var accept: [String]
     /// Why earlier attempts did not land, oldest first.
     package var reasons: [Reason]
+    /// The attempt whose candidate conflicts with main: this one starts from the two merged, conflict marks and all.
+    package var resolves: Int?
 
     package init(_ planned: PlannedTask) {
         task = planned.id
@@ -31,6 +33,15 @@ package struct TaskMessage: AttemptMessage {
         var next = self
         next.attempt += 1
         next.reasons.append(reason)
+        next.resolves = nil
+        return next
+    }
+
+    /// The attempt after this one, in which the Architect resolves the conflict of this one's candidate with main.
+    package func resolution(of reason: Reason) -> TaskMessage {
+        var next = next(because: reason)
+        next.role = .architect
+        next.resolves = attempt
         return next
     }
 }

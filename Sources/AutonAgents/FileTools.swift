@@ -1,4 +1,5 @@
 import AutonKit
+import AutonModel
 import SystemPackage
 
 /// The tools that read a work tree: `list`, `search`, `read`.

@@ -1,3 +1,5 @@
+import AutonModel
+
 /// How the loop of a conversation ended.
 package enum AgentEnding: Sendable, Equatable {
     /// By the closing tool, with its input.

@@ -1,3 +1,5 @@
+import AutonModel
+
 /// What a tool gives back to the model.
 package struct ToolOutput: Sendable, Equatable {
     package var text: String

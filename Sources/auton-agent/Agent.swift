@@ -1,0 +1,51 @@
+import AutonAgents
+import AutonCommand
+import AutonKit
+import AutonMessages
+import AutonModel
+import SystemPackage
+
+/// What the agents of all roles share: where they work, who answers, and the start of a conversation.
+struct Agent {
+    var mailbox: Mailbox
+    var workspace: Workspace
+    var options: ModelOptions
+    var maxTurns: Int
+    var maxAttempts: Int
+
+    /// Holds the lock of `purpose`, so that no two processes work on the same thing.
+    func locked<T>(_ purpose: String, _ body: () async throws -> T) async throws -> T {
+        guard let lock = try workspace.lock(purpose) else { throw AutonError(.tryAgain, "another process works on it", at: purpose) }
+        defer { lock.release() }
+        return try await body()
+    }
+
+    /// The commit to start from: the one that a conversation was begun or recorded on, else main.
+    ///
+    /// - Throws: `AutonError` with `.tryAgain` if a recording starts from a tree that main has not reached yet.
+    func base(of conversation: String, transport: any Transport) async throws -> String {
+        let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree
+        guard let tree = try begun ?? transport.recordedBase(of: conversation) else { return try await workspace.main() }
+        if let commit = try await workspace.commitOnMain(withTree: tree) { return commit }
+        throw AutonError(.tryAgain, "main has not reached tree \(tree.prefix(12)), which the conversation starts from", at: conversation)
+    }
+
+    /// Runs one conversation to its end.
+    func converse(
+        _ name: String, role: String, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
+        transport: any Transport
+    ) async throws -> (ending: AgentEnding, provenance: Provenance) {
+        let facts = [
+            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(ShellTool.seconds),
+            "shell_max_seconds": String(ShellTool.maxSeconds), "output_bytes": String(Sandbox.Limits().output),
+            "reply_tokens": String(options.maxTokens),
+        ]
+        let opening = Transcript.Opening(
+            conversation: name, role: role, maxTokens: options.maxTokens, system: try options.openPrompts().load(role, facts: facts),
+            tools: (tools + [closing]).map(\.definition), baseTree: baseTree)
+        let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
+        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
+        let ending = try await loop.run(task: task)
+        return (ending, try await conversation.transcript.provenance())
+    }
+}

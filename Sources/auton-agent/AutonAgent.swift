@@ -1,0 +1,67 @@
+import ArgumentParser
+import AutonAgents
+import AutonCommand
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+@main
+struct AutonAgent: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-agent",
+        abstract: "Work on a task, or review what was made of it, as one of the team.",
+        discussion: """
+            INPUT: task/TASK.N.json, the newest attempt unless one is named; for a review also its candidate/ and verdict/.
+            OUTPUT: the branch on standard output; candidate/TASK.N.json is filed. For a review the decision, and a line for each comment; \
+            review/TASK.N.json is filed, and the next attempt if changes are asked for (exit status 1).
+            What is filed already is not done again. A conversation that was cut short goes on where its transcript ends.
+
+            \(exitStatusHelp)
+            """)
+
+    enum RoleName: String, ExpressibleByArgument, CaseIterable { case architect, developer, tester, reviewer }
+
+    @Argument(help: "A task (boot-002) or an attempt at it (boot-002.1).")
+    var task: String
+
+    @Option(help: "Whose part to take; that which the task names if left out. reviewer: review the candidate.")
+    var role: RoleName?
+
+    @Option(help: ArgumentHelp("Turns of the conversation at most.", valueName: "n"))
+    var turns = 60
+
+    @Option(help: ArgumentHelp("Attempts at a task at most. Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
+    var attempts = environment("AUTON_ATTEMPTS").flatMap { Int($0) } ?? 3
+
+    @Flag(help: "Print the message that is filed.")
+    var json = false
+
+    @OptionGroup var places: Places
+    @OptionGroup var options: ModelOptions
+
+    func run() async throws {
+        try await stage {
+            let mailbox = try places.openMailbox()
+            var task = try mailbox.attempt(named: task)
+            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum")
+            try Sandbox.requireTools()
+            let agent = Agent(
+                mailbox: mailbox, workspace: try places.openWorkspace(), options: options, maxTurns: turns, maxAttempts: attempts)
+            if role == .reviewer { return try report(try await agent.review(task)) }
+            if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
+            let candidate = try await agent.work(on: task)
+            print(json ? String(decoding: try Mailbox.encode(candidate), as: UTF8.self) : candidate.branch)
+            return .done
+        }
+    }
+
+    private func report(_ review: Review) throws -> ExitStatus {
+        if json {
+            print(String(decoding: try Mailbox.encode(review), as: UTF8.self))
+        } else {
+            print("\(review.decision.rawValue): \(review.summary)")
+            for comment in review.comments { print("\(comment.file):\(comment.line): \(comment.text)") }
+        }
+        return review.decision == .approve ? .done : .refused
+    }
+}

@@ -1,0 +1,37 @@
+import AutonAgents
+import AutonModel
+
+/// Ends the work on a task.
+struct Finish: AgentTool {
+    let definition = Tool(
+        "finish", "Hand in the work tree as it is. Counts only if every call before it in the same reply succeeded.",
+        ["summary": ["type": "string", "minLength": 1, "description": "What you did and what a reviewer should know, in a few lines."]])
+
+    func call(_ input: JSONValue) -> ToolOutput { .ok("handed in") }
+}
+
+/// Ends a review.
+struct SubmitReview: AgentTool {
+    let definition = Tool(
+        "submit_review", "Hand in the review.",
+        [
+            "decision": ["type": "string", "enum": ["approve", "changes-requested"]],
+            "summary": ["type": "string", "minLength": 1],
+            "comments": [
+                "type": "array",
+                "items": [
+                    "type": "object", "additionalProperties": false, "required": ["file", "line", "text"],
+                    "properties": [
+                        "file": ["type": "string"],
+                        "line": ["type": "integer", "minimum": 0, "description": "In the candidate's version; 0 speaks of the whole file."],
+                        "text": ["type": "string", "minLength": 1],
+                    ],
+                ],
+            ],
+        ], optional: ["comments"])
+
+    func call(_ input: JSONValue) -> ToolOutput {
+        input["decision"] == "changes-requested" && (input["comments"]?.array ?? []).isEmpty
+            ? .error("Changes need at least one comment that says where and what.") : .ok("handed in")
+    }
+}

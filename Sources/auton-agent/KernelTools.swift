@@ -1,0 +1,85 @@
+import AutonAgents
+import AutonGate
+import AutonKit
+import AutonMessages
+import AutonModel
+import SystemPackage
+
+/// The tools that run what is in a work tree: `build`, `test`, `shell`. All of it in the sandbox.
+func runningTools(_ directory: FilePath) -> [any AgentTool] {
+    [BuildTool(directory: directory), TestTool(directory: directory), ShellTool(directory: directory)]
+}
+
+/// A command's result as the model reads it: how it ended, and the two streams apart.
+func describe(_ result: CommandResult, limit: Double) -> String {
+    let ending =
+        switch result.ending {
+        case .exited(let status): "exit status \(status)"
+        case .signalled(let signal): "killed by signal \(signal)"
+        case .timedOut: "killed at the limit of \(Int(limit)) s; what it had printed:"
+        }
+    func stream(_ name: String, _ output: CapturedOutput) -> [String] {
+        output.total == 0 ? [] : ["── \(name)", output.text]
+    }
+    return ([ending] + stream("stdout", result.output) + stream("stderr", result.errors)).joined(separator: "\n")
+}
+
+struct BuildTool: AgentTool {
+    let directory: FilePath
+
+    let definition = Tool("build", "Build the kernel with make. Warnings are errors.", [:])
+
+    func call(_ input: JSONValue) async throws -> ToolOutput {
+        let build = try await Build.run(in: directory, jobs: 1)
+        return ToolOutput(text: describe(build.result, limit: Build.limit), isError: !build.succeeded)
+    }
+}
+
+struct TestTool: AgentTool {
+    let directory: FilePath
+    private static let consoleLines = 40
+
+    let definition = Tool(
+        "test", "Build, boot under QEMU and run the tests. Prints every test's result, the diagnostics of those that failed, and the console's last lines.",
+        ["suites": ["type": "array", "items": ["type": "string"], "description": "Run these suites only, such as boot; all if left out."]],
+        optional: ["suites"])
+
+    func call(_ input: JSONValue) async throws -> ToolOutput {
+        let build = try await Build.run(in: directory, jobs: 1)
+        guard build.succeeded, let image = build.image else {
+            return .error("the build failed, nothing was booted\n" + describe(build.result, limit: Build.limit))
+        }
+        let suites = (input["suites"]?.array ?? []).compactMap(\.string)
+        let boot = try await Boot(image: image, suites: suites).run()
+        var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"]
+        for test in boot.report.tests {
+            lines.append("\(test.outcome.rawValue) \(test.name)")
+            if test.outcome != .ok { lines += test.diagnostics.map { "    \($0)" } }
+        }
+        lines += ["── console, last lines"] + boot.console.split(separator: "\n").suffix(Self.consoleLines).map(String.init)
+        return ToolOutput(text: lines.joined(separator: "\n"), isError: boot.failure != nil)
+    }
+}
+
+struct ShellTool: AgentTool {
+    let directory: FilePath
+    static let seconds = 60
+    static let maxSeconds = 300
+
+    let definition = Tool(
+        "shell", "Run a script with sh in the work tree, in the sandbox: no network, nothing but the work tree and /tmp writable, all of it gone at the end but the work tree.",
+        [
+            "command": ["type": "string", "minLength": 1],
+            "seconds": [
+                "type": "integer", "minimum": 1, "maximum": .integer(maxSeconds),
+                "description": .string("Wall time limit; \(seconds) if left out. At the limit you get what was printed so far."),
+            ],
+        ], optional: ["seconds"])
+
+    func call(_ input: JSONValue) async throws -> ToolOutput {
+        var sandbox = Sandbox(directory)
+        sandbox.limits.seconds = Double(input["seconds"]?.integer ?? Self.seconds)
+        let result = try await sandbox.run("sh", ["-c", input["command"]?.string ?? ""])
+        return ToolOutput(text: describe(result, limit: sandbox.limits.seconds), isError: !result.succeeded)
+    }
+}

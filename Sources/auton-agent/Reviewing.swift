@@ -1,0 +1,82 @@
+import AutonAgents
+import AutonKit
+import AutonMessages
+import AutonModel
+import FoundationEssentials
+
+extension Agent {
+    private static let maxDiffBytes = 200 << 10
+
+    /// Reviews an accepted candidate and files the review; if it asks for changes, the next attempt too.
+    func review(_ task: TaskMessage) async throws -> Review {
+        let name = task.name
+        if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
+        guard let verdict = try mailbox.find(Verdict.self, name), let candidate = try mailbox.find(Candidate.self, name) else {
+            throw AutonError(.tryAgain, "no verdict on it yet", at: name)
+        }
+        guard verdict.accepted else { throw AutonError(.badInput, "the gate rejected it, there is nothing to review", at: name) }
+        let conversation = "\(name).review"
+        return try await locked(conversation) {
+            if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
+            let transport = try options.openTransport()
+            let tree = try await workspace.worktree(conversation, commit: candidate.commit)
+            defer { try? tree.remove() }
+            let (ending, provenance) = try await converse(
+                conversation, role: "reviewer", task: try await reviewText(task, candidate, verdict),
+                tools: readingTools(ConfinedDirectory(tree.root)), closing: SubmitReview(), baseTree: candidate.baseTree,
+                transport: transport)
+            let review = try review(candidate, ending, provenance)
+            try mailbox.file(review)
+            return try settle(review, task)
+        }
+    }
+
+    private func review(_ candidate: Candidate, _ ending: AgentEnding, _ provenance: Provenance) throws -> Review {
+        var review = Review(
+            task: candidate.task, attempt: candidate.attempt, commit: candidate.commit, decision: .changesRequested, summary: "",
+            comments: [], provenance: provenance)
+        switch ending {
+        case .gaveUp(let reason):
+            // No decision is no approval.
+            review.summary = "the reviewer came to no decision: \(reason)"
+        case .finished(let input):
+            review.decision = Review.Decision(rawValue: input["decision"]?.string ?? "") ?? .changesRequested
+            review.summary = input["summary"]?.string ?? ""
+            review.comments = try CompactJSON.decode([ReviewComment].self, from: CompactJSON.encode(input["comments"] ?? []), at: "submit_review")
+        }
+        return review
+    }
+
+    private func settle(_ review: Review, _ task: TaskMessage) throws -> Review {
+        if review.decision == .changesRequested {
+            let comments = review.comments.map { "\($0.file):\($0.line): \($0.text)" }
+            let reason = Reason(attempt: task.attempt, stage: .review, summary: review.summary, details: comments)
+            try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts)
+        }
+        return review
+    }
+
+    private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
+        let diff = try await workspace.git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
+        var shown = CapturedOutput(limit: Self.maxDiffBytes)
+        shown.append(diff.utf8)
+        let tests = verdict.tests.map { "\($0.outcome.rawValue) \($0.name)" }.joined(separator: "\n")
+        return """
+            # Review: \(task.title)
+
+            \(task.description)
+
+            Task: \(task.task), attempt \(task.attempt); subsystem \(task.subsystem), whose spec is spec/\(task.subsystem).md
+            The author may write: \(task.paths.joined(separator: ", "))
+            The author says: \(candidate.summary)
+
+            The gate accepted it: it builds without warnings, boots, and these tests ran:
+            \(tests)
+
+            The work tree is the candidate's. The change:
+
+            \(shown.text)
+            """
+            + (task.reasons.isEmpty ? "" : "\n\n## Earlier attempts did not land\n\n" + describe(task.reasons))
+    }
+}

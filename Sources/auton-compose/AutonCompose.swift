@@ -1,0 +1,39 @@
+import ArgumentParser
+import AutonCommand
+import AutonKit
+import AutonMessages
+
+@main
+struct AutonCompose: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-compose",
+        abstract: "Check that what works alone works combined.",
+        discussion: """
+            INPUT: main of the workspace, or another commit.
+            OUTPUT: a table on standard output, tests by configuration (each suite booted alone, all in one boot), the interactions found below \
+            it; composition/TREE.json is filed. Exit status 1 if a test says one thing alone and another in company.
+
+            \(exitStatusHelp)
+            """)
+
+    @Argument(help: "A commit or branch of the workspace.")
+    var commit = "main"
+
+    @Flag(help: "Print the message that is filed.")
+    var json = false
+
+    @OptionGroup var places: Places
+
+    func run() async throws {
+        try await stage {
+            let mailbox = try places.openMailbox()
+            let workspace = try places.openWorkspace()
+            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
+            try Sandbox.requireTools()
+            guard let id = try await workspace.git.commit(commit) else { throw AutonError(.badInput, "no such commit", at: commit) }
+            let composition = try await Composer(mailbox: mailbox, workspace: workspace).compose(id)
+            print(json ? String(decoding: try Mailbox.encode(composition), as: UTF8.self) : composition.matrix)
+            return composition.interactions.isEmpty ? .done : .refused
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import AutonGate
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+/// Boots main's kernel with each suite alone and with all of them, and compares result by result.
+struct Composer {
+    var mailbox: Mailbox
+    var workspace: Workspace
+
+    /// The composition of `commit`; one that is filed already is not made again.
+    func compose(_ commit: String) async throws -> Composition {
+        let tree = try await workspace.git.tree(of: commit)
+        if let done = try mailbox.find(Composition.self, tree) { return done }
+        let purpose = "compose-\(tree.prefix(12))"
+        guard let lock = try workspace.lock(purpose) else { throw AutonError(.tryAgain, "another auton-compose is at work", at: purpose) }
+        defer { lock.release() }
+        let worktree = try await workspace.worktree(purpose, commit: commit)
+        defer { try? worktree.remove() }
+        let build = try await Build.run(in: worktree.root)
+        guard let image = build.image, build.succeeded else {
+            throw AutonError(.bug, "main does not build", at: commit)
+        }
+        let combined = try await boot(image, "combined", suites: [])
+        let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
+        var alone: [Composition.Configuration] = []
+        for suite in suites { alone.append(try await boot(image, suite, suites: [suite])) }
+        let composition = Composition(
+            commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone))
+        try mailbox.file(composition)
+        return composition
+    }
+
+    private func boot(_ image: FilePath, _ name: String, suites: [String]) async throws -> Composition.Configuration {
+        let report = try await Boot(image: image, suites: suites).run()
+        return Composition.Configuration(name: name, tests: report.report.tests, failure: report.failure ?? "")
+    }
+
+    /// A test that passes alone and does not in company, or the other way round.
+    static func interactions(_ combined: Composition.Configuration, _ alone: [Composition.Configuration]) -> [Composition.Interaction] {
+        let together = Dictionary(combined.tests.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        return alone.flatMap { configuration in
+            configuration.tests.compactMap { test in
+                let other = together[test.name] ?? TestResult(name: test.name, outcome: .missing)
+                guard test.outcome != other.outcome else { return nil }
+                let evidence = ["alone: \(configuration.failure)"] + test.diagnostics + ["combined: \(combined.failure)"] + other.diagnostics
+                return Composition.Interaction(test: test.name, alone: test.outcome, combined: other.outcome, evidence: evidence)
+            }
+        }
+    }
+}
+
+extension Composition {
+    /// Tests by configuration, and the interactions below.
+    var matrix: String {
+        guard let combined = configurations.first else { return "" }
+        let names = configurations.flatMap(\.tests).map(\.name)
+        let tests = names.enumerated().filter { names.firstIndex(of: $1) == $0 }.map(\.element)
+        let rows = tests.map { name in
+            [name, outcome(of: name, in: configurations.dropFirst().first { $0.name == name.prefix { $0 != "." } }), outcome(of: name, in: combined)]
+        }
+        let boots = configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" }
+        let found = interactions.map { "INTERACTION \($0.test): \($0.alone.rawValue) alone, \($0.combined.rawValue) combined" }
+        return ([Table.format([["TEST", "ALONE", "COMBINED"]] + rows)] + boots + (found.isEmpty ? ["no interaction found"] : found))
+            .joined(separator: "\n")
+    }
+
+    private func outcome(of test: String, in configuration: Configuration?) -> String {
+        configuration?.tests.first { $0.name == test }?.outcome.rawValue ?? "-"
+    }
+}

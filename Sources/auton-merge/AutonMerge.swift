@@ -1,0 +1,68 @@
+import ArgumentParser
+import AutonCommand
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+@main
+struct AutonMerge: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-merge",
+        abstract: "Merge accepted and approved candidates into main (the Integrator).",
+        discussion: """
+            INPUT: candidate/, verdict/ and review/ of the tasks named, or of every task that is ready, in the order of their dependencies.
+            OUTPUT: the merge commits on standard output, one a line; merge/TASK.json is filed for each. The merged tree is built and booted, \
+            then main is moved by compare-and-swap. On a conflict or a red merged tree main stays, and the task's next attempt is filed \
+            (exit status 1).
+
+            \(exitStatusHelp)
+            """)
+
+    @Argument(help: "Tasks; all that are ready if left out.")
+    var tasks: [String] = []
+
+    @Option(help: ArgumentHelp("Attempts at a task at most. Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
+    var attempts = environment("AUTON_ATTEMPTS").flatMap { Int($0) } ?? 3
+
+    @Option(help: ArgumentHelp("Keep to the order in which a recorded run merged. Default: $AUTON_SCHEDULE.", valueName: "run directory"))
+    var schedule: String? = environment("AUTON_SCHEDULE")
+
+    @OptionGroup var places: Places
+
+    func run() async throws {
+        try await stage {
+            let mailbox = try places.openMailbox()
+            let named = try tasks.map { try mailbox.attempt(named: $0) }
+            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
+            try Sandbox.requireTools()
+            let workspace = try places.openWorkspace()
+            let integrator = Integrator(
+                mailbox: mailbox, workspace: workspace, maxAttempts: attempts, recorded: schedule.map { Mailbox(FilePath($0)) })
+            let lock = try workspace.mergeLock()
+            defer { lock.release() }
+            try workspace.sweep()
+            var refused = false
+            for task in try named.isEmpty ? ready(mailbox) : named {
+                switch try await integrator.merge(task) {
+                case .merged(let merge): print("\(merge.commit) \(merge.task).\(merge.attempt)")
+                case .refused(let consequence):
+                    complain("\(task.name) cannot be merged; \(consequence)")
+                    refused = true
+                }
+            }
+            try await workspace.updateCheckout()
+            return refused ? .refused : .done
+        }
+    }
+
+    /// The tasks whose next stage is the merge, each after what it depends on.
+    private func ready(_ mailbox: Mailbox) throws -> [TaskMessage] {
+        let board = try TaskBoard(mailbox)
+        return try board.tasks.compactMap { task in
+            guard case .due(let attempt, .merge) = try board.state(of: task.id) else { return nil }
+            let message = try mailbox.find(TaskMessage.self, AttemptID(task: task.id, attempt: attempt).description)
+            let approved = try mailbox.find(Review.self, message?.name ?? "")?.decision == .approve
+            return approved ? message : nil
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import AutonGate
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+/// Moves main, and only ever to a tree that the gate has built and booted.
+struct Integrator {
+    var mailbox: Mailbox
+    var workspace: Workspace
+    var maxAttempts: Int
+    /// The merge messages of a recorded run whose order is to be kept; nil for any order.
+    var recorded: Mailbox?
+
+    enum Outcome: Equatable {
+        case merged(Merge)
+        /// Refused; what became of the task.
+        case refused(String)
+    }
+
+    /// Merges the newest attempt at a task. To be called with the merge lock held.
+    ///
+    /// A kill between moving main and filing the message leaves a commit on main that names the task; it is found here,
+    /// so nothing merges twice.
+    func merge(_ task: TaskMessage) async throws -> Outcome {
+        if let done = try mailbox.find(Merge.self, task.task) { return .merged(done) }
+        guard let candidate = try mailbox.find(Candidate.self, task.name) else { throw notReady(task, "has no candidate yet") }
+        guard try mailbox.find(Verdict.self, task.name)?.accepted == true else { throw notReady(task, "is not accepted by the gate") }
+        guard try mailbox.find(Review.self, task.name)?.decision == .approve else { throw notReady(task, "is not approved by a reviewer") }
+        let open = try TaskBoard(mailbox).dependencies(of: task.task).filter { !mailbox.has(.merge, $0) }
+        guard open.isEmpty else { throw notReady(task, "depends on \(open.joined(separator: ", ")), which is not merged") }
+
+        try await workspace.updateCheckout()
+        let main = try await workspace.main()
+        if let done = try await alreadyOnMain(task, candidate) { return .merged(try file(done)) }
+        let mainTree = try await workspace.git.tree(of: main)
+        if let turn = try recorded?.find(Merge.self, task.task), turn.baseTree != mainTree {
+            throw notReady(task, "was merged onto tree \(turn.baseTree.prefix(12)) when it was recorded, and main is not there")
+        }
+        let merged = try await workspace.mergeTree(main, candidate.commit)
+        guard merged.conflicts.isEmpty else {
+            let reason = Reason(
+                attempt: task.attempt, stage: .merge, summary: "conflicts with main in \(merged.conflicts.joined(separator: ", "))",
+                details: merged.messages)
+            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts, conflict: true))
+        }
+        let commit = try await workspace.git.run("commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
+        let judgement = try await Gate(workspace: workspace).judge(commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
+        guard judgement.accepted else {
+            let found = reason(for: verdict(task, commit, merged.tree, judgement))
+            let reason = Reason(
+                attempt: task.attempt, stage: .merge, summary: "the merge with main fails: \(found.summary)", details: found.details)
+            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
+        }
+        guard try await workspace.git.moveBranch("main", to: commit, from: main) else {
+            throw AutonError(.tryAgain, "main was moved by somebody else meanwhile", at: workspace.root.string)
+        }
+        let merge = Merge(
+            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: commit, tree: merged.tree, baseTree: mainTree,
+            tests: judgement.tests)
+        return .merged(try file(merge))
+    }
+
+    private func file(_ merge: Merge) throws -> Merge {
+        try mailbox.file(merge)
+        return merge
+    }
+
+    private func notReady(_ task: TaskMessage, _ why: String) -> AutonError {
+        AutonError(.tryAgain, why, at: task.name)
+    }
+
+    private func message(_ task: TaskMessage, _ candidate: Candidate) -> String {
+        """
+        Merge \(task.name): \(task.title)
+
+        Auton-Task: \(task.name)
+        Auton-Role: integrator
+        Auton-Candidate: \(candidate.commit)
+        """
+    }
+
+    /// The merge of this task that is on main without its message.
+    private func alreadyOnMain(_ task: TaskMessage, _ candidate: Candidate) async throws -> Merge? {
+        let log = try await workspace.git.run("log", "--first-parent", "--merges", "--format=%H %T %P", "main")
+        guard let line = log.split(separator: "\n").first(where: { $0.hasSuffix(" " + candidate.commit) }) else { return nil }
+        let fields = line.split(separator: " ").map(String.init)
+        let purpose = "merge-\(task.name)"
+        let judgement = try await Gate(workspace: workspace).judge(commit: fields[0], base: fields[2], task: task, purpose: purpose)
+        return Merge(
+            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: fields[0], tree: fields[1],
+            baseTree: try await workspace.git.tree(of: fields[2]), tests: judgement.tests)
+    }
+
+    private func verdict(_ task: TaskMessage, _ commit: String, _ tree: String, _ judgement: Judgement) -> Verdict {
+        Verdict(
+            task: task.task, attempt: task.attempt, commit: commit, tree: tree, accepted: judgement.accepted, checks: judgement.checks,
+            tests: judgement.tests, console: judgement.console)
+    }
+}

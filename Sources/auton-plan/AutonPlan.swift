@@ -1,0 +1,110 @@
+import ArgumentParser
+import AutonAgents
+import AutonCommand
+import AutonKit
+import AutonMessages
+import Glibc
+import SystemPackage
+
+@main
+struct AutonPlan: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-plan",
+        abstract: "Turn a goal in English into tasks (the Manager).",
+        discussion: """
+            INPUT: the goal as arguments, or on standard input if the goal is -; the kernel tree that the workspace has on main.
+            OUTPUT: the ids of the plan's tasks on standard output, one a line, each after what it depends on. Filed in the mailbox: goal/, \
+            plan/, task/, and the task graph as a make fragment, graph.mk. The workspace is made if there is none.
+            A goal that is planned already is not planned again; what a kill cut short is completed.
+
+            \(exitStatusHelp)
+            """)
+
+    enum Form: String, ExpressibleByArgument, CaseIterable { case table, dot, mermaid }
+
+    @Argument(help: "The goal; - reads it from standard input.")
+    var goal: [String] = []
+
+    @Option(help: ArgumentHelp("Take a plan written by hand (JSON: goal, tasks); no model is asked.", valueName: "plan.json"))
+    var from: String?
+
+    @Flag(help: "Have the Manager deal with blocked tasks and with interactions that the composition check found.")
+    var replan = false
+
+    @Option(help: ArgumentHelp("Print the plan as table, dot (Graphviz) or mermaid; alone, plan nothing.", valueName: "form"))
+    var show: Form?
+
+    @Option(help: ArgumentHelp("The kernel tree that a new workspace starts from.", valueName: "dir"))
+    var kernel: String = environment("AUTON_KERNEL") ?? Share.find("kernel")
+
+    @Flag(help: "A new workspace starts from the whole kernel tree, not from its protected part alone.")
+    var onKernel = environment("AUTON_ON_KERNEL") != nil
+
+    @Flag(help: "Print the plan message as JSON.")
+    var json = false
+
+    @OptionGroup var places: Places
+    @OptionGroup var options: ModelOptions
+
+    func validate() throws {
+        let ways = [!goal.isEmpty, from != nil, replan].filter { $0 }.count
+        if ways > 1 { throw ValidationError("a goal, --from and --replan exclude one another") }
+        if ways == 0 && show == nil { throw ValidationError("no goal (give it as an argument, or - for standard input)") }
+        if !goal.isEmpty && goal.allSatisfy({ $0.allSatisfy(\.isWhitespace) }) { throw ValidationError("the goal is empty") }
+    }
+
+    func run() async throws {
+        try await stage {
+            let mailbox = try places.openMailbox()
+            let text = try goalText()
+            try Tools.require("git")
+            let handwritten = try from.map { try Files.read(FilePath($0)) }
+            let workspace = try await Workspace.open(FilePath(places.workspace), from: FilePath(kernel), origin: onKernel ? .kernel : .scaffold)
+            guard let lock = try FileLock(trying: mailbox.root.appending("tmp/plan.lock")) else {
+                throw AutonError(.tryAgain, "another auton-plan is at work", at: mailbox.root.string)
+            }
+            defer { lock.release() }
+            let planner = Planner(mailbox: mailbox, workspace: workspace, options: options)
+            let plan: Plan? =
+                if let handwritten { try planner.plan(from: handwritten, at: from ?? "") }
+                else if replan { try await planner.replan() }
+                else if let text { try await planner.plan(goal: text) }
+                else { nil }
+            try plan.map(planner.publish)
+            try report(plan, planner)
+            return .done
+        }
+    }
+
+    private func report(_ plan: Plan?, _ planner: Planner) throws {
+        for line in try planner.stuck() { complain(line) }
+        if let show {
+            let graph = try planner.graph()
+            switch show {
+            case .table: print(graph.table)
+            case .dot: print(graph.graphviz)
+            case .mermaid: print(graph.mermaid)
+            }
+        } else if let plan, json {
+            print(String(decoding: try Mailbox.encode(plan), as: UTF8.self), terminator: "")
+        } else if let plan, case .success(let order) = topologicalOrder(plan.tasks) {
+            for id in order { print(id) }
+        }
+    }
+
+    /// The goal without the white space around it; nil if none is asked for.
+    private func goalText() throws -> String? {
+        if goal.isEmpty { return nil }
+        var text = goal.joined(separator: " ")
+        if goal == ["-"] {
+            text = ""
+            while let line = readLine(strippingNewline: false), text.utf8.count <= Planner.maxGoalBytes { text += line }
+        }
+        let trimmed = String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+        guard !trimmed.isEmpty else { throw AutonError(.usage, "the goal is empty") }
+        guard trimmed.utf8.count <= Planner.maxGoalBytes else {
+            throw AutonError(.badInput, "the goal is over \(Planner.maxGoalBytes) bytes; put the details in the kernel's spec")
+        }
+        return trimmed
+    }
+}

@@ -1,0 +1,93 @@
+import AutonKit
+import AutonMessages
+
+/// What a plan must be before any of it is filed.
+struct PlanCheck {
+    /// Ids that are planned already.
+    var existing: Set<String> = []
+
+    static let subsystems = ["boot", "mm", "sched", "ipc", "nl", "hv", "llm", "drivers", "lib"]
+
+    /// One line for each thing that is wrong; empty if the plan is sound.
+    func problems(in tasks: [PlannedTask]) -> [String] {
+        var problems = tasks.isEmpty ? ["the plan has no task"] : []
+        var seen = existing
+        for task in tasks {
+            if !TaskID.isValid(task.id) { problems.append("\(task.id): an id is lower-case letters, digits and hyphens") }
+            if !seen.insert(task.id).inserted { problems.append("\(task.id): this id is used twice") }
+        }
+        for task in tasks {
+            problems += (task.depends.filter { !seen.contains($0) }.map { "depends on \($0), which is not in the plan" }
+                + pathProblems(task) + acceptProblems(task)).map { "\(task.id): \($0)" }
+        }
+        if case .failure(let cycle) = topologicalOrder(tasks) {
+            problems.append("these tasks depend on one another in a circle: \(cycle.ids.joined(separator: ", "))")
+        }
+        return problems
+    }
+
+    /// The directory that a role may write in.
+    private func home(_ task: PlannedTask) -> String {
+        switch task.role {
+        case .architect: "include/"
+        case .tester: "tests/"
+        case .developer: task.subsystem + "/"
+        }
+    }
+
+    private func pathProblems(_ task: PlannedTask) -> [String] {
+        var problems: [String] = []
+        if !Self.subsystems.contains(task.subsystem) {
+            problems.append("unknown subsystem \(task.subsystem) (there are \(Self.subsystems.joined(separator: ", ")))")
+        }
+        if task.paths.isEmpty { problems.append("has no paths, so it could write nothing") }
+        let home = home(task)
+        for path in task.paths {
+            if path.hasPrefix("/") || path.split(separator: "/").contains("..") || !path.hasPrefix(home) {
+                problems.append("path \(path) is outside \(home), where its role works")
+            }
+        }
+        return problems
+    }
+
+    private func acceptProblems(_ task: PlannedTask) -> [String] {
+        if task.accept.isEmpty && task.role != .architect { return ["has no tests in accept, so nothing could judge it"] }
+        return task.accept.filter { !isPattern($0) }.map { "accept \($0) is no test name such as boot.long_mode or boot.*" }
+    }
+
+    private func isPattern(_ text: String) -> Bool {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count == 2
+            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5f || $0 == 0x2a } }
+    }
+}
+
+/// The tasks that no order can satisfy.
+struct DependencyCycle: Error, Equatable { var ids: [String] }
+
+/// The tasks' ids, each after what it depends on, otherwise in the order given. Dependencies outside `tasks` count as met.
+func topologicalOrder(_ tasks: [PlannedTask]) -> Result<[String], DependencyCycle> {
+    let inside = Set(tasks.map(\.id))
+    var waiting: [String: Int] = [:]
+    var dependents: [String: [String]] = [:]
+    for task in tasks {
+        let depends = Set(task.depends).intersection(inside)
+        waiting[task.id] = depends.count
+        for dependency in depends { dependents[dependency, default: []].append(task.id) }
+    }
+    var order = tasks.map(\.id).filter { waiting[$0] == 0 }
+    let position = Dictionary(tasks.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { first, _ in first })
+    var next = 0
+    while next < order.count {
+        let freed = (dependents[order[next]] ?? []).filter {
+            waiting[$0]! -= 1
+            return waiting[$0] == 0
+        }
+        order += freed.sorted { position[$0]! < position[$1]! }
+        next += 1
+    }
+    guard order.count == inside.count else {
+        return .failure(DependencyCycle(ids: tasks.map(\.id).filter { waiting[$0]! > 0 }))
+    }
+    return .success(order)
+}

@@ -1,0 +1,159 @@
+import AutonAgents
+import AutonCommand
+import AutonKit
+import AutonMessages
+import AutonModel
+import SystemPackage
+
+/// Makes plans and files them.
+struct Planner {
+    var mailbox: Mailbox
+    var workspace: Workspace
+    var options: ModelOptions
+
+    static let maxGoalBytes = 64 << 10
+
+    /// Plans a goal that the Manager has not planned yet; one that is planned already stays as it is.
+    func plan(goal: String) async throws -> Plan {
+        let plans = try plans()
+        if let done = plans.last(where: { $0.goal == goal }) { return done }
+        let goals = try mailbox.all(Goal.self)
+        if !goals.contains(where: { $0.text == goal }) {
+            try mailbox.file(Goal(number: (goals.map(\.number).max() ?? 0) + 1, text: goal))
+        }
+        let existing = plans.flatMap(\.tasks)
+        let check = PlanCheck(existing: Set(existing.map(\.id)))
+        let closing = SubmitPlan(replan: false) { check.problems(in: $0.tasks) }
+        var request = "The goal:\n\n\(goal)\n"
+        if !existing.isEmpty { request += "\nPlanned already (their ids are taken):\n\n\(try stateTable())\n" }
+        return try await ask(request, closing: closing, goal: goal, number: number(after: plans))
+    }
+
+    /// A plan written by hand.
+    func plan(from text: [UInt8], at place: String) throws -> Plan {
+        struct Draft: Codable { var goal: String?; var tasks: [PlannedTask]; var amendments: [Amendment]? }
+        let draft = try CompactJSON.decode(Draft.self, from: text, at: place)
+        let plans = try plans()
+        if let done = plans.last(where: { $0.tasks == draft.tasks }) { return done }
+        let problems = PlanCheck(existing: Set(plans.flatMap(\.tasks).map(\.id))).problems(in: draft.tasks)
+        guard problems.isEmpty else {
+            throw AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
+        }
+        let plan = Plan(
+            number: number(after: plans), goal: draft.goal ?? "", tasks: draft.tasks, amendments: draft.amendments ?? [], model: "file")
+        try mailbox.file(plan)
+        return plan
+    }
+
+    /// Has the Manager deal with what is blocked and with the interactions found; nil if there is neither.
+    func replan() async throws -> Plan? {
+        let plans = try plans()
+        guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
+        let board = try TaskBoard(mailbox)
+        let blocked = try board.tasks.filter { try board.state(of: $0.id) == .blocked }.map(\.id)
+        let composition = try await openComposition(plans)
+        if blocked.isEmpty && composition == nil { return nil }
+        let findings = (composition?.interactions ?? []).map(Self.evidence)
+        let existing = Set(board.tasks.map(\.id))
+        let check = PlanCheck(existing: existing)
+        let closing = SubmitPlan(replan: true) { draft in
+            // All may be dropped: then there is no new task, which a first plan may not be.
+            let nothingNew = draft.tasks.isEmpty && composition == nil
+            return (nothingNew ? [] : check.problems(in: draft.tasks)) + Self.problems(in: draft, blocked: blocked)
+        }
+        var request = "The goal:\n\n\(goal)\n\nThe tasks so far:\n\n\(try stateTable())\n"
+        for task in try blocked.map({ try mailbox.get(Blocked.self, $0) }) {
+            request += "\n## \(task.task) is blocked after \(task.attempts) attempts\n\n\(describe(task.reasons))\n"
+        }
+        if !findings.isEmpty { request += "\n## Tests that pass alone and fail in company\n\n\(findings.joined(separator: "\n"))\n" }
+        return try await ask(request, closing: closing, goal: goal, number: number(after: plans), composition: composition?.name)
+    }
+
+    /// Files the first attempts at a plan's tasks, and the graph of all plans. Doing it again completes what a kill cut short.
+    func publish(_ plan: Plan) throws {
+        try mailbox.fileAll(plan.tasks.map(TaskMessage.init))
+        try Files.replace(mailbox.root.appending("graph.mk"), Array(try graph().makeFragment.utf8))
+    }
+
+    /// The graph of the tasks that count: those that no re-plan has replaced or dropped.
+    func graph() throws -> PlanGraph {
+        let board = try TaskBoard(mailbox)
+        let live = board.tasks.filter { !board.isAmended($0.id) }
+        return PlanGraph(tasks: live, dependencies: board.dependencies)
+    }
+
+    /// Tasks that can never start, each with what stands in its way.
+    func stuck() throws -> [String] {
+        let board = try TaskBoard(mailbox)
+        return try board.tasks.compactMap { task in
+            guard case .stuck(let behind) = try board.state(of: task.id) else { return nil }
+            return "\(task.id) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped"
+        }
+    }
+
+    private func plans() throws -> [Plan] {
+        try mailbox.all(Plan.self).sorted { $0.number < $1.number }
+    }
+
+    private func number(after plans: [Plan]) -> Int { (plans.last?.number ?? 0) + 1 }
+
+    private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws -> Plan {
+        let transport = try options.openTransport()
+        let main = try await workspace.main()
+        let tree = try await workspace.worktree("plan", commit: main)
+        defer { try? tree.remove() }
+        let name = "plan-\(number)"
+        let tools = readingTools(ConfinedDirectory(tree.root))
+        let opening = Transcript.Opening(
+            conversation: name, role: "manager", maxTokens: options.maxTokens,
+            system: try options.openPrompts().load("manager", facts: ["turns": String(Self.maxTurns)]),
+            tools: (tools + [closing]).map(\.definition), baseTree: try await workspace.git.tree(of: main))
+        let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
+        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: Self.maxTurns)
+        switch try await loop.run(task: request) {
+        case .gaveUp(let reason):
+            throw AutonError(.refused, "the Manager made no plan: \(reason)")
+        case .finished(let input):
+            let draft = try SubmitPlan.draft(from: input)
+            let provenance = try await conversation.transcript.provenance()
+            let plan = Plan(
+                number: number, goal: goal, tasks: draft.tasks, amendments: draft.amendments ?? [],
+                composition: composition, model: provenance.model, transcript: provenance.transcript)
+            try mailbox.file(plan)
+            return plan
+        }
+    }
+
+    private static let maxTurns = 30
+
+    private func stateTable() throws -> String {
+        let board = try TaskBoard(mailbox)
+        return Table.format(try board.tasks.map { [$0.id, $0.role.rawValue, try board.state(of: $0.id).summary, $0.title] })
+    }
+
+    /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else.
+    private static func problems(in draft: PlanDraft, blocked: [String]) -> [String] {
+        let amendments = draft.amendments ?? []
+        let new = Set(draft.tasks.map(\.id))
+        var problems = Set(blocked).subtracting(amendments.map(\.task)).sorted().map { "\($0) is blocked, and no amendment speaks of it" }
+        for amendment in amendments {
+            if !blocked.contains(amendment.task) { problems.append("\(amendment.task) is not blocked, so it cannot be amended") }
+            for replacement in amendment.replacements where !new.contains(replacement) {
+                problems.append("\(amendment.task): its replacement \(replacement) is not among the new tasks")
+            }
+        }
+        return problems
+    }
+
+    /// The findings on main as it is now, unless a plan has taken them up already.
+    private func openComposition(_ plans: [Plan]) async throws -> Composition? {
+        let tree = try await workspace.git.tree(of: workspace.main())
+        guard let found = try mailbox.find(Composition.self, tree), !found.interactions.isEmpty else { return nil }
+        return plans.contains { $0.composition == found.name } ? nil : found
+    }
+
+    private static func evidence(_ interaction: Composition.Interaction) -> String {
+        let outcomes = "\(interaction.alone.rawValue) alone, \(interaction.combined.rawValue) combined"
+        return (["\(interaction.test): \(outcomes)"] + interaction.evidence).joined(separator: "\n")
+    }
+}
