@@ -45,7 +45,8 @@ package struct AgentLoop {
                 // What comes last may be cut off in the middle.
                 let output =
                     response.stopReason == "max_tokens" && call == calls.last
-                    ? .error("Your reply was cut off at its token limit, so this call was not made. Make it again, in smaller parts.")
+                    ? .error(
+                        "Your reply was cut off at its token limit, so this call was not made. Make it again, in smaller parts.")
                     : try await self.output(of: call, afterFailure: failed)
                 if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
                 failed = failed || output.isError
@@ -54,7 +55,9 @@ package struct AgentLoop {
                 deeds[deed, default: 0] += 1
                 if deeds[deed] == 3 && !warned {
                     warned = true
-                    notes.append("You have made the same call of \(call.name) three times with the same result. Try something else, or finish.")
+                    notes.append(
+                        "You have made the same call of \(call.name) three times with the same result. Try something else, or finish."
+                    )
                 } else if deeds[deed]! > 3 || deeds[deed] == 3 && warned {
                     return .gaveUp("going round in circles with \(call.name)")
                 }
@@ -62,7 +65,9 @@ package struct AgentLoop {
             if calls.isEmpty {
                 silent += 1
                 if silent == 3 { return .gaveUp("three turns without a tool call") }
-                notes.append("Your reply called no tool, so nothing was done. Go on with the task; when it is done, call \(closing.definition.name).")
+                notes.append(
+                    "Your reply called no tool, so nothing was done. Go on with the task; when it is done, call \(closing.definition.name)."
+                )
             }
             let left = maxTurns - turn
             if left == 5 || left == 1 { notes.append("\(left) turn\(left == 1 ? "" : "s") left.") }
@@ -73,7 +78,9 @@ package struct AgentLoop {
 
     private func output(of call: ToolUse, afterFailure failed: Bool) async throws -> ToolOutput {
         guard let tool = (tools + [closing]).first(where: { $0.definition.name == call.name }) else {
-            return .error("There is no tool \(call.name). The tools are \((tools + [closing]).map(\.definition.name).joined(separator: ", ")).")
+            return .error(
+                "There is no tool \(call.name). The tools are \((tools + [closing]).map(\.definition.name).joined(separator: ", "))."
+            )
         }
         let problems = JSONSchema(tool.definition.inputSchema).problems(in: call.input)
         guard problems.isEmpty else { return .error("Not called: \(problems.joined(separator: "; ")).") }

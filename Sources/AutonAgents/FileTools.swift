@@ -46,8 +46,12 @@ struct SearchTool: AgentTool {
     private static let limit = 100
 
     let definition = Tool(
-        "search", "Search the files' lines for an extended regular expression (grep -E). Prints path:line:text, 100 lines at most.",
-        ["pattern": ["type": "string", "minLength": 1], "path": ["type": "string", "description": "A file or directory; the whole tree if left out."]],
+        "search",
+        "Search the files' lines for an extended regular expression (grep -E). Prints path:line:text, 100 lines at most.",
+        [
+            "pattern": ["type": "string", "minLength": 1],
+            "path": ["type": "string", "description": "A file or directory; the whole tree if left out."],
+        ],
         optional: ["path"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
@@ -84,7 +88,10 @@ struct ReadTool: AgentTool {
             let shown = lines.enumerated().dropFirst(from - 1).prefix(Self.limit)
             let text = shown.map { "\($0 + 1)\t\($1)" }.joined(separator: "\n")
             let rest = lines.count - (from - 1) - shown.count
-            return .ok(lines.isEmpty ? "the file is empty" : rest > 0 ? text + "\n[… \(rest) more lines, read from \(from + shown.count) …]" : text)
+            return .ok(
+                lines.isEmpty
+                    ? "the file is empty" : rest > 0 ? text + "\n[… \(rest) more lines, read from \(from + shown.count) …]" : text
+            )
         }
     }
 }
@@ -118,7 +125,8 @@ struct EditTool: AgentTool {
             let text = try directory.read(path)
             let parts = text.split(separator: old, omittingEmptySubsequences: false)
             guard parts.count == 2 else {
-                return .error(parts.count == 1 ? "\(path): `old` does not occur" : "\(path): `old` occurs \(parts.count - 1) times")
+                return .error(
+                    parts.count == 1 ? "\(path): `old` does not occur" : "\(path): `old` occurs \(parts.count - 1) times")
             }
             try directory.write(path, parts.joined(separator: new))
             return .ok("replaced 1 passage in \(path)")

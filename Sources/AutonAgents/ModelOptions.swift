@@ -8,7 +8,8 @@ import SystemPackage
 package struct ModelOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Who is the model: \(Transports.help).", discussion: "Default: $AUTON_MODEL, or replay:01-minimal-boot.", valueName: "uri"))
+            "Who is the model: \(Transports.help).", discussion: "Default: $AUTON_MODEL, or replay:01-minimal-boot.",
+            valueName: "uri"))
     package var model: String = environment("AUTON_MODEL") ?? "replay:01-minimal-boot"
 
     @Flag(help: "Drift from a recording is an error, not a remark. Default: $AUTON_STRICT.")

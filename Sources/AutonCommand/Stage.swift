@@ -8,7 +8,8 @@ package struct Places: ParsableArguments {
     @Option(help: ArgumentHelp("The mailbox.", discussion: "Default: $AUTON_MAILBOX, or mailbox.", valueName: "dir"))
     package var mailbox: String = environment("AUTON_MAILBOX") ?? "mailbox"
 
-    @Option(help: ArgumentHelp("The agents' repository.", discussion: "Default: $AUTON_WORKSPACE, or workspace.", valueName: "dir"))
+    @Option(
+        help: ArgumentHelp("The agents' repository.", discussion: "Default: $AUTON_WORKSPACE, or workspace.", valueName: "dir"))
     package var workspace: String = environment("AUTON_WORKSPACE") ?? "workspace"
 
     package init() {}

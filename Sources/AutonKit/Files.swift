@@ -12,7 +12,8 @@ package enum Files {
                 try file.seek(offset: 0, from: .start)
                 return try [UInt8](unsafeUninitializedCapacity: size + 1) { buffer, count in
                     while count < buffer.count {
-                        let read = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
+                        let read = try file.read(
+                            into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
                         if read == 0 { break }
                         count += read
                     }
@@ -49,7 +50,8 @@ package enum Files {
     package static func write(_ path: FilePath, _ bytes: [UInt8], sync: Bool) throws {
         try failing("cannot write", at: path) {
             let file = try FileDescriptor.open(
-                path, .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+                path, .writeOnly, options: [.create, .truncate, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
             try file.closeAfter {
                 try file.writeAll(bytes)
                 if sync { try posix(fsync(file.rawValue)) }

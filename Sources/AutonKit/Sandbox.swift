@@ -49,12 +49,18 @@ package struct Sandbox: Sendable {
     }
 
     private var bubblewrap: [String] {
-        var arguments = Self.changesUser
-            ? ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL", "--cap-add", "CAP_SETUID",
-                "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
+        var arguments =
+            Self.changesUser
+            ? [
+                "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL", "--cap-add",
+                "CAP_SETUID",
+                "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP",
+            ]
             : ["--unshare-all", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
         arguments += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "auton"]
-        for (name, value) in ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/tmp", "TMPDIR": "/tmp"].sorted(by: { $0.key < $1.key }) {
+        for (name, value) in ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/tmp", "TMPDIR": "/tmp"].sorted(by: {
+            $0.key < $1.key
+        }) {
             arguments += ["--setenv", name, value]
         }
         arguments += ["--ro-bind", "/usr", "/usr"]
@@ -68,12 +74,16 @@ package struct Sandbox: Sendable {
 
     private var privileges: [String] {
         guard Self.changesUser else { return [] }
-        return ["setpriv", "--reuid=\(Self.user)", "--regid=\(Self.user)", "--clear-groups", "--bounding-set=-all",
-            "--inh-caps=-all", "--no-new-privs", "--"]
+        return [
+            "setpriv", "--reuid=\(Self.user)", "--regid=\(Self.user)", "--clear-groups", "--bounding-set=-all",
+            "--inh-caps=-all", "--no-new-privs", "--",
+        ]
     }
 
     private var limiter: [String] {
-        ["prlimit", "--as=\(limits.memory)", "--cpu=\(Int(limits.seconds.rounded(.up)))", "--nproc=\(limits.processes)",
-            "--fsize=\(limits.fileSize)", "--nofile=256", "--core=0", "--"]
+        [
+            "prlimit", "--as=\(limits.memory)", "--cpu=\(Int(limits.seconds.rounded(.up)))", "--nproc=\(limits.processes)",
+            "--fsize=\(limits.fileSize)", "--nofile=256", "--core=0", "--",
+        ]
     }
 }

@@ -131,13 +131,15 @@ package struct Workspace: Sendable {
         let main = try await main()
         let index = try await git.result(["write-tree"])
         guard index.succeeded, let old = try await commitOnMain(withTree: index.line) else {
-            throw AutonError(.tryAgain, "the workspace has local changes in its index; commit them elsewhere or reset them", at: root.string)
+            throw AutonError(
+                .tryAgain, "the workspace has local changes in its index; commit them elsewhere or reset them", at: root.string)
         }
         _ = try await git.result(["update-index", "-q", "--refresh"])
         let changed = try await git.run("diff-files", "--name-only", "--no-ext-diff")
         guard changed.isEmpty else {
             let names = changed.split(separator: "\n").prefix(3).joined(separator: ", ")
-            throw AutonError(.tryAgain, "the workspace has local changes (\(names)); stash or commit them elsewhere", at: root.string)
+            throw AutonError(
+                .tryAgain, "the workspace has local changes (\(names)); stash or commit them elsewhere", at: root.string)
         }
         if old != main { try await git.run("read-tree", "-m", "-u", old, main) }
     }
@@ -161,7 +163,9 @@ extension Workspace {
             throw AutonError(.bug, "git merge-tree failed: \(result.errors.text)", at: root.string)
         }
         let conflicts = fields.dropFirst().prefix { !$0.isEmpty }
-        let messages = fields.filter { $0.hasPrefix("CONFLICT") }.map { String($0.drop { $0.isNewline }.prefix { !$0.isNewline }) }
+        let messages = fields.filter { $0.hasPrefix("CONFLICT") }.map {
+            String($0.drop { $0.isNewline }.prefix { !$0.isNewline })
+        }
         return MergedTree(tree: tree, conflicts: Array(conflicts), messages: messages)
     }
 }

@@ -66,12 +66,17 @@ package struct Composition: Message {
     package var tree: String
     package var configurations: [Configuration]
     package var interactions: [Interaction]
+    /// The kernel's own serial output in the combined boot.
+    package var console: [String]
     package var name: String { tree }
 
-    package init(commit: String, tree: String, configurations: [Configuration], interactions: [Interaction]) {
+    package init(
+        commit: String, tree: String, configurations: [Configuration], interactions: [Interaction], console: [String]
+    ) {
         self.commit = commit
         self.tree = tree
         self.configurations = configurations
         self.interactions = interactions
+        self.console = console
     }
 }

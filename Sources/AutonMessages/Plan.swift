@@ -56,23 +56,20 @@ package struct Plan: Message {
     package var amendments: [Amendment]
     /// The composition whose interactions the tasks are to mend, by its name; nil if none.
     package var composition: String?
-    /// Who planned: a model's name, or `file` for a plan written by hand.
-    package var model: String
-    /// Digest of the Manager's transcript; nil for a plan written by hand.
-    package var transcript: String?
+    /// The Manager's conversation; nil for a plan written by hand.
+    package var provenance: Provenance?
     package var name: String { String(number) }
 
     package init(
         number: Int, goal: String, tasks: [PlannedTask], amendments: [Amendment] = [], composition: String? = nil,
-        model: String, transcript: String? = nil
+        provenance: Provenance?
     ) {
         self.number = number
         self.goal = goal
         self.tasks = tasks
         self.amendments = amendments
         self.composition = composition
-        self.model = model
-        self.transcript = transcript
+        self.provenance = provenance
     }
 }
 

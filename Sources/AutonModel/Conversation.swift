@@ -41,7 +41,8 @@ package final class Conversation {
         if turn > transcript.requests.count { try transcript.append(request: [news]) }
         let here = Turn(conversation: opening.conversation, number: turn)
         let request = MessagesRequest(
-            model: transport.model, maxTokens: opening.maxTokens, system: opening.system, tools: opening.tools, messages: messages)
+            model: transport.model, maxTokens: opening.maxTokens, system: opening.system, tools: opening.tools, messages: messages
+        )
         let response = try await transport.respond(to: request, at: here)
         try transcript.append(response)
         try transport.settle(here)

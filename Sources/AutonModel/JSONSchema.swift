@@ -23,7 +23,9 @@ package struct JSONSchema: Sendable {
         switch value {
         case .object(let members): problems += check(members, schema, at: path)
         case .array(let items):
-            if let least = schema["minItems"]?.integer, items.count < least { problems.append("\(here) needs \(least) or more items") }
+            if let least = schema["minItems"]?.integer, items.count < least {
+                problems.append("\(here) needs \(least) or more items")
+            }
             if let itemSchema = schema["items"] {
                 problems += items.enumerated().flatMap { check($1, itemSchema, at: "\(path)[\($0)]") }
             }
@@ -31,7 +33,9 @@ package struct JSONSchema: Sendable {
             if let least = schema["minimum"]?.integer, number < least { problems.append("\(here) must be at least \(least)") }
             if let most = schema["maximum"]?.integer, number > most { problems.append("\(here) must be at most \(most)") }
         case .string(let text):
-            if let least = schema["minLength"]?.integer, text.unicodeScalars.count < least { problems.append("\(here) is too short") }
+            if let least = schema["minLength"]?.integer, text.unicodeScalars.count < least {
+                problems.append("\(here) is too short")
+            }
         case .null, .bool, .number: break
         }
         return problems

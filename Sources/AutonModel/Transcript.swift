@@ -48,7 +48,8 @@ package struct Transcript: Sendable {
                 self = .opening(try container.decode(Opening.self, forKey: .opening))
             case "request":
                 self = .request(
-                    turn: try container.decode(Int.self, forKey: .turn), messages: try container.decode([ChatMessage].self, forKey: .messages))
+                    turn: try container.decode(Int.self, forKey: .turn),
+                    messages: try container.decode([ChatMessage].self, forKey: .messages))
             case "response":
                 self = .response(
                     turn: try container.decode(Int.self, forKey: .turn),

@@ -15,7 +15,9 @@ struct Agent {
 
     /// Holds the lock of `purpose`, so that no two processes work on the same thing.
     func locked<T>(_ purpose: String, _ body: () async throws -> T) async throws -> T {
-        guard let lock = try workspace.lock(purpose) else { throw AutonError(.tryAgain, "another process works on it", at: purpose) }
+        guard let lock = try workspace.lock(purpose) else {
+            throw AutonError(.tryAgain, "another process works on it", at: purpose)
+        }
         defer { lock.release() }
         return try await body()
     }
@@ -27,7 +29,8 @@ struct Agent {
         let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree
         guard let tree = try begun ?? transport.recordedBase(of: conversation) else { return try await workspace.main() }
         if let commit = try await workspace.commitOnMain(withTree: tree) { return commit }
-        throw AutonError(.tryAgain, "main has not reached tree \(tree.prefix(12)), which the conversation starts from", at: conversation)
+        throw AutonError(
+            .tryAgain, "main has not reached tree \(tree.prefix(12)), which the conversation starts from", at: conversation)
     }
 
     /// Runs one conversation to its end.
@@ -41,7 +44,8 @@ struct Agent {
             "reply_tokens": String(options.maxTokens),
         ]
         let opening = Transcript.Opening(
-            conversation: name, role: role, maxTokens: options.maxTokens, system: try options.openPrompts().load(role, facts: facts),
+            conversation: name, role: role, maxTokens: options.maxTokens,
+            system: try options.openPrompts().load(role, facts: facts),
             tools: (tools + [closing]).map(\.definition), baseTree: baseTree)
         let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)

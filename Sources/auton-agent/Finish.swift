@@ -5,7 +5,11 @@ import AutonModel
 struct Finish: AgentTool {
     let definition = Tool(
         "finish", "Hand in the work tree as it is. Counts only if every call before it in the same reply succeeded.",
-        ["summary": ["type": "string", "minLength": 1, "description": "What you did and what a reviewer should know, in a few lines."]])
+        [
+            "summary": [
+                "type": "string", "minLength": 1, "description": "What you did and what a reviewer should know, in a few lines.",
+            ]
+        ])
 
     func call(_ input: JSONValue) -> ToolOutput { .ok("handed in") }
 }
@@ -23,7 +27,10 @@ struct SubmitReview: AgentTool {
                     "type": "object", "additionalProperties": false, "required": ["file", "line", "text"],
                     "properties": [
                         "file": ["type": "string"],
-                        "line": ["type": "integer", "minimum": 0, "description": "In the candidate's version; 0 speaks of the whole file."],
+                        "line": [
+                            "type": "integer", "minimum": 0,
+                            "description": "In the candidate's version; 0 speaks of the whole file.",
+                        ],
                         "text": ["type": "string", "minLength": 1],
                     ],
                 ],

@@ -40,8 +40,14 @@ struct TestTool: AgentTool {
     private static let consoleLines = 40
 
     let definition = Tool(
-        "test", "Build, boot under QEMU and run the tests. Prints every test's result, the diagnostics of those that failed, and the console's last lines.",
-        ["suites": ["type": "array", "items": ["type": "string"], "description": "Run these suites only, such as boot; all if left out."]],
+        "test",
+        "Build, boot under QEMU and run the tests. Prints every test's result, the diagnostics of those that failed, and the console's last lines.",
+        [
+            "suites": [
+                "type": "array", "items": ["type": "string"],
+                "description": "Run these suites only, such as boot; all if left out.",
+            ]
+        ],
         optional: ["suites"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
@@ -67,7 +73,8 @@ struct ShellTool: AgentTool {
     static let maxSeconds = 300
 
     let definition = Tool(
-        "shell", "Run a script with sh in the work tree, in the sandbox: no network, nothing but the work tree and /tmp writable, all of it gone at the end but the work tree.",
+        "shell",
+        "Run a script with sh in the work tree, in the sandbox: no network, nothing but the work tree and /tmp writable, all of it gone at the end but the work tree.",
         [
             "command": ["type": "string", "minLength": 1],
             "seconds": [

@@ -42,7 +42,8 @@ extension Agent {
         case .finished(let input):
             review.decision = Review.Decision(rawValue: input["decision"]?.string ?? "") ?? .changesRequested
             review.summary = input["summary"]?.string ?? ""
-            review.comments = try CompactJSON.decode([ReviewComment].self, from: CompactJSON.encode(input["comments"] ?? []), at: "submit_review")
+            review.comments = try CompactJSON.decode(
+                [ReviewComment].self, from: CompactJSON.encode(input["comments"] ?? []), at: "submit_review")
         }
         return review
     }
@@ -57,7 +58,8 @@ extension Agent {
     }
 
     private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
-        let diff = try await workspace.git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
+        let diff = try await workspace.git.run(
+            "diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
         var shown = CapturedOutput(limit: Self.maxDiffBytes)
         shown.append(diff.utf8)
         let tests = verdict.tests.map { "\($0.outcome.rawValue) \($0.name)" }.joined(separator: "\n")
@@ -77,6 +79,6 @@ extension Agent {
 
             \(shown.text)
             """
-            + (task.reasons.isEmpty ? "" : "\n\n## Earlier attempts did not land\n\n" + describe(task.reasons))
+                + (task.reasons.isEmpty ? "" : "\n\n## Earlier attempts did not land\n\n" + describe(task.reasons))
     }
 }

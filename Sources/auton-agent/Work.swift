@@ -58,7 +58,8 @@ extension Agent {
             These booted tests must pass: \(task.accept.isEmpty ? "those that pass already" : task.accept.joined(separator: ", "))
             """
         if !conflict.isEmpty {
-            text += "\n\nThe work tree holds the task's earlier candidate merged with main; these files are in conflict, marked with"
+            text +=
+                "\n\nThe work tree holds the task's earlier candidate merged with main; these files are in conflict, marked with"
                 + " <<<<<<< and >>>>>>>: \(conflict.joined(separator: ", ")). Resolve them so that both sides' intentions hold."
         }
         if !task.reasons.isEmpty { text += "\n\n## Earlier attempts did not land\n\n" + describe(task.reasons) }
@@ -66,7 +67,8 @@ extension Agent {
     }
 
     private func hand(
-        in task: TaskMessage, _ ending: AgentEnding, _ provenance: Provenance, _ worktree: Worktree, base: String, baseTree: String
+        in task: TaskMessage, _ ending: AgentEnding, _ provenance: Provenance, _ worktree: Worktree, base: String,
+        baseTree: String
     ) async throws -> Candidate {
         let (outcome, summary): (Candidate.Outcome, String) =
             switch ending {

@@ -22,6 +22,9 @@ struct AutonCompose: AsyncParsableCommand {
     @Flag(help: "Print the message that is filed.")
     var json = false
 
+    @Flag(help: "Print the kernel's serial output in the combined boot, in place of the table.")
+    var console = false
+
     @OptionGroup var places: Places
 
     func run() async throws {
@@ -30,8 +33,14 @@ struct AutonCompose: AsyncParsableCommand {
             let workspace = try places.openWorkspace()
             try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
             try Sandbox.requireTools()
-            guard let id = try await workspace.git.commit(commit) else { throw AutonError(.badInput, "no such commit", at: commit) }
+            guard let id = try await workspace.git.commit(commit) else {
+                throw AutonError(.badInput, "no such commit", at: commit)
+            }
             let composition = try await Composer(mailbox: mailbox, workspace: workspace).compose(id)
+            if console {
+                for line in composition.console { print(line) }
+                return .done
+            }
             print(json ? String(decoding: try Mailbox.encode(composition), as: UTF8.self) : composition.matrix)
             return composition.interactions.isEmpty ? .done : .refused
         }

@@ -13,7 +13,9 @@ struct Composer {
         let tree = try await workspace.git.tree(of: commit)
         if let done = try mailbox.find(Composition.self, tree) { return done }
         let purpose = "compose-\(tree.prefix(12))"
-        guard let lock = try workspace.lock(purpose) else { throw AutonError(.tryAgain, "another auton-compose is at work", at: purpose) }
+        guard let lock = try workspace.lock(purpose) else {
+            throw AutonError(.tryAgain, "another auton-compose is at work", at: purpose)
+        }
         defer { lock.release() }
         let worktree = try await workspace.worktree(purpose, commit: commit)
         defer { try? worktree.remove() }
@@ -21,29 +23,33 @@ struct Composer {
         guard let image = build.image, build.succeeded else {
             throw AutonError(.bug, "main does not build", at: commit)
         }
-        let combined = try await boot(image, "combined", suites: [])
+        let everything = try await Boot(image: image, suites: []).run()
+        let combined = configuration("combined", everything)
         let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
         var alone: [Composition.Configuration] = []
-        for suite in suites { alone.append(try await boot(image, suite, suites: [suite])) }
+        for suite in suites { alone.append(configuration(suite, try await Boot(image: image, suites: [suite]).run())) }
         let composition = Composition(
-            commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone))
+            commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),
+            console: everything.console.split(separator: "\n").map(String.init))
         try mailbox.file(composition)
         return composition
     }
 
-    private func boot(_ image: FilePath, _ name: String, suites: [String]) async throws -> Composition.Configuration {
-        let report = try await Boot(image: image, suites: suites).run()
-        return Composition.Configuration(name: name, tests: report.report.tests, failure: report.failure ?? "")
+    private func configuration(_ name: String, _ boot: BootReport) -> Composition.Configuration {
+        Composition.Configuration(name: name, tests: boot.report.tests, failure: boot.failure ?? "")
     }
 
     /// A test that passes alone and does not in company, or the other way round.
-    static func interactions(_ combined: Composition.Configuration, _ alone: [Composition.Configuration]) -> [Composition.Interaction] {
+    static func interactions(_ combined: Composition.Configuration, _ alone: [Composition.Configuration]) -> [Composition
+        .Interaction]
+    {
         let together = Dictionary(combined.tests.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         return alone.flatMap { configuration in
             configuration.tests.compactMap { test in
                 let other = together[test.name] ?? TestResult(name: test.name, outcome: .missing)
                 guard test.outcome != other.outcome else { return nil }
-                let evidence = ["alone: \(configuration.failure)"] + test.diagnostics + ["combined: \(combined.failure)"] + other.diagnostics
+                let evidence =
+                    ["alone: \(configuration.failure)"] + test.diagnostics + ["combined: \(combined.failure)"] + other.diagnostics
                 return Composition.Interaction(test: test.name, alone: test.outcome, combined: other.outcome, evidence: evidence)
             }
         }
@@ -57,11 +63,15 @@ extension Composition {
         let names = configurations.flatMap(\.tests).map(\.name)
         let tests = names.enumerated().filter { names.firstIndex(of: $1) == $0 }.map(\.element)
         let rows = tests.map { name in
-            [name, outcome(of: name, in: configurations.dropFirst().first { $0.name == name.prefix { $0 != "." } }), outcome(of: name, in: combined)]
+            [
+                name, outcome(of: name, in: configurations.dropFirst().first { $0.name == name.prefix { $0 != "." } }),
+                outcome(of: name, in: combined),
+            ]
         }
         let boots = configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" }
         let found = interactions.map { "INTERACTION \($0.test): \($0.alone.rawValue) alone, \($0.combined.rawValue) combined" }
-        return ([Table.format([["TEST", "ALONE", "COMBINED"]] + rows)] + boots + (found.isEmpty ? ["no interaction found"] : found))
+        return
+            ([Table.format([["TEST", "ALONE", "COMBINED"]] + rows)] + boots + (found.isEmpty ? ["no interaction found"] : found))
             .joined(separator: "\n")
     }
 

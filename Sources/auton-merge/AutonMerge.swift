@@ -24,7 +24,9 @@ struct AutonMerge: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Attempts at a task at most. Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
     var attempts = environment("AUTON_ATTEMPTS").flatMap { Int($0) } ?? 3
 
-    @Option(help: ArgumentHelp("Keep to the order in which a recorded run merged. Default: $AUTON_SCHEDULE.", valueName: "run directory"))
+    @Option(
+        help: ArgumentHelp(
+            "Keep to the order in which a recorded run merged. Default: $AUTON_SCHEDULE.", valueName: "run directory"))
     var schedule: String? = environment("AUTON_SCHEDULE")
 
     @OptionGroup var places: Places

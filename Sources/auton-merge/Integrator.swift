@@ -24,8 +24,12 @@ struct Integrator {
     func merge(_ task: TaskMessage) async throws -> Outcome {
         if let done = try mailbox.find(Merge.self, task.task) { return .merged(done) }
         guard let candidate = try mailbox.find(Candidate.self, task.name) else { throw notReady(task, "has no candidate yet") }
-        guard try mailbox.find(Verdict.self, task.name)?.accepted == true else { throw notReady(task, "is not accepted by the gate") }
-        guard try mailbox.find(Review.self, task.name)?.decision == .approve else { throw notReady(task, "is not approved by a reviewer") }
+        guard try mailbox.find(Verdict.self, task.name)?.accepted == true else {
+            throw notReady(task, "is not accepted by the gate")
+        }
+        guard try mailbox.find(Review.self, task.name)?.decision == .approve else {
+            throw notReady(task, "is not approved by a reviewer")
+        }
         let open = try TaskBoard(mailbox).dependencies(of: task.task).filter { !mailbox.has(.merge, $0) }
         guard open.isEmpty else { throw notReady(task, "depends on \(open.joined(separator: ", ")), which is not merged") }
 
@@ -39,23 +43,28 @@ struct Integrator {
         let merged = try await workspace.mergeTree(main, candidate.commit)
         guard merged.conflicts.isEmpty else {
             let reason = Reason(
-                attempt: task.attempt, stage: .merge, summary: "conflicts with main in \(merged.conflicts.joined(separator: ", "))",
+                attempt: task.attempt, stage: .merge,
+                summary: "conflicts with main in \(merged.conflicts.joined(separator: ", "))",
                 details: merged.messages)
             return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts, conflict: true))
         }
-        let commit = try await workspace.git.run("commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
-        let judgement = try await Gate(workspace: workspace).judge(commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
+        let commit = try await workspace.git.run(
+            "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
+        let judgement = try await Gate(workspace: workspace).judge(
+            commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
         guard judgement.accepted else {
             let found = reason(for: verdict(task, commit, merged.tree, judgement))
             let reason = Reason(
-                attempt: task.attempt, stage: .merge, summary: "the merge with main fails: \(found.summary)", details: found.details)
+                attempt: task.attempt, stage: .merge, summary: "the merge with main fails: \(found.summary)",
+                details: found.details)
             return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
         guard try await workspace.git.moveBranch("main", to: commit, from: main) else {
             throw AutonError(.tryAgain, "main was moved by somebody else meanwhile", at: workspace.root.string)
         }
         let merge = Merge(
-            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: commit, tree: merged.tree, baseTree: mainTree,
+            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: commit, tree: merged.tree,
+            baseTree: mainTree,
             tests: judgement.tests)
         return .merged(try file(merge))
     }
@@ -85,7 +94,8 @@ struct Integrator {
         guard let line = log.split(separator: "\n").first(where: { $0.hasSuffix(" " + candidate.commit) }) else { return nil }
         let fields = line.split(separator: " ").map(String.init)
         let purpose = "merge-\(task.name)"
-        let judgement = try await Gate(workspace: workspace).judge(commit: fields[0], base: fields[2], task: task, purpose: purpose)
+        let judgement = try await Gate(workspace: workspace).judge(
+            commit: fields[0], base: fields[2], task: task, purpose: purpose)
         return Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: fields[0], tree: fields[1],
             baseTree: try await workspace.git.tree(of: fields[2]), tests: judgement.tests)
@@ -93,7 +103,8 @@ struct Integrator {
 
     private func verdict(_ task: TaskMessage, _ commit: String, _ tree: String, _ judgement: Judgement) -> Verdict {
         Verdict(
-            task: task.task, attempt: task.attempt, commit: commit, tree: tree, accepted: judgement.accepted, checks: judgement.checks,
+            task: task.task, attempt: task.attempt, commit: commit, tree: tree, accepted: judgement.accepted,
+            checks: judgement.checks,
             tests: judgement.tests, console: judgement.console)
     }
 }

@@ -17,7 +17,8 @@ struct PlanCheck {
             if !seen.insert(task.id).inserted { problems.append("\(task.id): this id is used twice") }
         }
         for task in tasks {
-            problems += (task.depends.filter { !seen.contains($0) }.map { "depends on \($0), which is not in the plan" }
+            problems +=
+                (task.depends.filter { !seen.contains($0) }.map { "depends on \($0), which is not in the plan" }
                 + pathProblems(task) + acceptProblems(task)).map { "\(task.id): \($0)" }
         }
         if case .failure(let cycle) = topologicalOrder(tasks) {
@@ -58,7 +59,12 @@ struct PlanCheck {
     private func isPattern(_ text: String) -> Bool {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         return parts.count == 2
-            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5f || $0 == 0x2a } }
+            && parts.allSatisfy {
+                !$0.isEmpty
+                    && $0.utf8.allSatisfy {
+                        ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5f || $0 == 0x2a
+                    }
+            }
     }
 }
 

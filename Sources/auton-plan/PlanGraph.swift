@@ -38,10 +38,13 @@ struct PlanGraph {
     private func escaped(_ text: String) -> String { text.replacing(#"""#, with: "'") }
 
     var table: String {
-        let rows = [["TASK", "ROLE", "AFTER", "PATHS", "TESTS", "TITLE"]]
+        let rows =
+            [["TASK", "ROLE", "AFTER", "PATHS", "TESTS", "TITLE"]]
             + tasks.map { task in
-                [task.id, task.role.rawValue, dependencies(task.id).joined(separator: ","), task.paths.joined(separator: ","),
-                    task.accept.joined(separator: ","), task.title]
+                [
+                    task.id, task.role.rawValue, dependencies(task.id).joined(separator: ","), task.paths.joined(separator: ","),
+                    task.accept.joined(separator: ","), task.title,
+                ]
             }
         return Table.format(rows)
     }

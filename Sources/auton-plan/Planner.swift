@@ -40,7 +40,8 @@ struct Planner {
             throw AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
         }
         let plan = Plan(
-            number: number(after: plans), goal: draft.goal ?? "", tasks: draft.tasks, amendments: draft.amendments ?? [], model: "file")
+            number: number(after: plans), goal: draft.goal ?? "", tasks: draft.tasks, amendments: draft.amendments ?? [],
+            provenance: nil)
         try mailbox.file(plan)
         return plan
     }
@@ -65,7 +66,9 @@ struct Planner {
         for task in try blocked.map({ try mailbox.get(Blocked.self, $0) }) {
             request += "\n## \(task.task) is blocked after \(task.attempts) attempts\n\n\(describe(task.reasons))\n"
         }
-        if !findings.isEmpty { request += "\n## Tests that pass alone and fail in company\n\n\(findings.joined(separator: "\n"))\n" }
+        if !findings.isEmpty {
+            request += "\n## Tests that pass alone and fail in company\n\n\(findings.joined(separator: "\n"))\n"
+        }
         return try await ask(request, closing: closing, goal: goal, number: number(after: plans), composition: composition?.name)
     }
 
@@ -97,7 +100,9 @@ struct Planner {
 
     private func number(after plans: [Plan]) -> Int { (plans.last?.number ?? 0) + 1 }
 
-    private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws -> Plan {
+    private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws
+        -> Plan
+    {
         let transport = try options.openTransport()
         let main = try await workspace.main()
         let tree = try await workspace.worktree("plan", commit: main)
@@ -115,10 +120,9 @@ struct Planner {
             throw AutonError(.refused, "the Manager made no plan: \(reason)")
         case .finished(let input):
             let draft = try SubmitPlan.draft(from: input)
-            let provenance = try await conversation.transcript.provenance()
             let plan = Plan(
                 number: number, goal: goal, tasks: draft.tasks, amendments: draft.amendments ?? [],
-                composition: composition, model: provenance.model, transcript: provenance.transcript)
+                composition: composition, provenance: try await conversation.transcript.provenance())
             try mailbox.file(plan)
             return plan
         }
@@ -135,7 +139,9 @@ struct Planner {
     private static func problems(in draft: PlanDraft, blocked: [String]) -> [String] {
         let amendments = draft.amendments ?? []
         let new = Set(draft.tasks.map(\.id))
-        var problems = Set(blocked).subtracting(amendments.map(\.task)).sorted().map { "\($0) is blocked, and no amendment speaks of it" }
+        var problems = Set(blocked).subtracting(amendments.map(\.task)).sorted().map {
+            "\($0) is blocked, and no amendment speaks of it"
+        }
         for amendment in amendments {
             if !blocked.contains(amendment.task) { problems.append("\(amendment.task) is not blocked, so it cannot be amended") }
             for replacement in amendment.replacements where !new.contains(replacement) {

@@ -24,7 +24,8 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
     }
 
     var definition: Tool {
-        Tool("submit_plan", "Hand in the plan. It is checked; if it does not hold, you get the reasons and hand in a better one.",
+        Tool(
+            "submit_plan", "Hand in the plan. It is checked; if it does not hold, you get the reasons and hand in a better one.",
             isReplan ? ["tasks": Self.tasks, "amendments": Self.amendments] : ["tasks": Self.tasks])
     }
 
@@ -33,7 +34,8 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
         if problems.isEmpty { return .ok("accepted") }
         refusals += 1
         guard refusals < Self.maxRefusals else {
-            throw AutonError(.refused, "the plan was refused \(refusals) times, last because: \(problems.joined(separator: "; "))")
+            throw AutonError(
+                .refused, "the plan was refused \(refusals) times, last because: \(problems.joined(separator: "; "))")
         }
         return .error("The plan does not hold:\n" + problems.map { "- \($0)" }.joined(separator: "\n"))
     }
@@ -55,8 +57,14 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
                 "id": ["type": "string", "description": "Such as boot-002: lower-case, unique in the project."],
                 "title": ["type": "string", "minLength": 1, "description": "One line."],
                 "role": ["type": "string", "enum": ["architect", "developer", "tester"]],
-                "subsystem": ["type": "string", "description": "The directory it is about: boot, mm, sched, ipc, nl, hv, llm, drivers or lib."],
-                "description": ["type": "string", "minLength": 1, "description": "All that the agent must know: what, which spec pages, which interfaces."],
+                "subsystem": [
+                    "type": "string",
+                    "description": "The directory it is about: boot, mm, sched, ipc, nl, hv, llm, drivers or lib.",
+                ],
+                "description": [
+                    "type": "string", "minLength": 1,
+                    "description": "All that the agent must know: what, which spec pages, which interfaces.",
+                ],
                 "paths": list("Files, and directories ending in /, that it may write."),
                 "depends": list("Ids of the tasks that must be merged before it starts."),
                 "accept": list("Booted tests that must pass, * as a wildcard: boot.*"),

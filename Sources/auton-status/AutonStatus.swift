@@ -1,0 +1,61 @@
+import ArgumentParser
+import AutonCommand
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+@main
+struct AutonStatus: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-status",
+        abstract: "Show the state of every task.",
+        discussion: """
+            INPUT: the mailbox; nothing is changed.
+            OUTPUT: a table on standard output, and the totals; or one word with --outcome: unplanned, due, done or blocked.
+
+            \(exitStatusHelp)
+            """)
+
+    @Flag(help: "Print one word: unplanned, due, done or blocked.")
+    var outcome = false
+
+    @Flag(help: "Print the totals only.")
+    var totals = false
+
+    @Flag(help: "Print the id of main's tree without its protected part: what a recording is known by.")
+    var tree = false
+
+    @Flag(help: "Print all of it as JSON.")
+    var json = false
+
+    @Flag(help: "Show the stages as they start and end, in place on a terminal, until standard input ends.")
+    var follow = false
+
+    @OptionGroup var places: Places
+
+    func run() async throws {
+        try await stage {
+            var mailbox = Mailbox(FilePath(places.mailbox))
+            mailbox.report = { complain($0) }
+            if follow {
+                try Follower(log: mailbox.root.appending("log/progress")).run()
+                return .done
+            }
+            if tree {
+                let workspace = try places.openWorkspace()
+                print(try await workspace.agentTree(of: workspace.main()))
+                return .done
+            }
+            guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
+            let summary = try Summary(mailbox)
+            if json {
+                print(try Summary.json(summary))
+            } else if outcome {
+                print(summary.outcome.rawValue)
+            } else {
+                print(totals ? summary.totals : summary.table)
+            }
+            return .done
+        }
+    }
+}

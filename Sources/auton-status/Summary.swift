@@ -1,0 +1,79 @@
+import AutonKit
+import AutonMessages
+import FoundationEssentials
+
+/// The state of the whole run, as the mailbox tells it.
+struct Summary: Codable {
+    /// What the loop can do next.
+    enum Outcome: String, Codable {
+        /// Nothing is planned.
+        case unplanned
+        /// A stage of some task can run.
+        case due
+        /// Everything is merged.
+        case done
+        /// What is not merged is blocked, or waits for what is.
+        case blocked
+    }
+
+    struct Task: Codable {
+        var id: String
+        var role: Role
+        var title: String
+        var attempts: Int
+        var state: String
+    }
+
+    var outcome: Outcome
+    var tasks: [Task]
+    /// Attempts filed, over all tasks.
+    var attempts: Int
+    var merged: Int
+    var usage: TokenUsage
+    /// Model turns.
+    var turns: Int
+
+    init(_ mailbox: Mailbox) throws {
+        let board = try TaskBoard(mailbox)
+        let states = try board.tasks.map { (task: $0, state: try board.state(of: $0.id)) }
+        tasks = states.map { task, state in
+            Task(
+                id: task.id, role: task.role, title: task.title, attempts: mailbox.latestAttempt(of: task.id),
+                state: state.summary)
+        }
+        attempts = tasks.reduce(0) { $0 + $1.attempts }
+        merged = states.count { $0.state == .merged }
+        let conversations =
+            try mailbox.all(Plan.self).compactMap(\.provenance) + mailbox.all(Candidate.self).map(\.provenance)
+            + mailbox.all(Review.self).map(\.provenance)
+        usage = conversations.reduce(TokenUsage()) { $0 + $1.usage }
+        turns = conversations.reduce(0) { $0 + $1.turns }
+        let open = states.filter { entry in
+            switch entry.state {
+            case .merged, .replaced, .dropped: false
+            default: true
+            }
+        }
+        let due = open.contains { if case .due = $0.state { true } else { false } }
+        outcome = states.isEmpty ? .unplanned : open.isEmpty ? .done : due ? .due : .blocked
+    }
+
+    var table: String {
+        guard !tasks.isEmpty else { return "nothing is planned" }
+        let rows = tasks.map { [$0.id, $0.role.rawValue, String($0.attempts), $0.state, $0.title] }
+        return Table.format([["TASK", "ROLE", "ATTEMPT", "STATE", "TITLE"]] + rows) + "\n\n" + totals
+    }
+
+    var totals: String {
+        "\(merged) of \(tasks.count) tasks merged, \(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
+    }
+}
+
+extension Summary {
+    static func json(_ summary: Summary) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        return String(decoding: try encoder.encode(summary), as: UTF8.self)
+    }
+}
