@@ -1,0 +1,35 @@
+import ArgumentParser
+import AutonCommand
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// What every command of the desk has in common.
+struct DeskOptions: ParsableArguments {
+    @Option(name: .customLong("desk"), help: ArgumentHelp("The desk.", discussion: "Default: $AUTON_DESK, or desk.", valueName: "dir"))
+    var directory: String = environment("AUTON_DESK") ?? "desk"
+
+    var desk: Desk { Desk(directory: Files.absolute(FilePath(directory))) }
+}
+
+/// Prints text of a request's. A terminal gets no control characters of somebody else's.
+func show(_ text: String) {
+    let isSafe = isatty(1) == 0
+    print(isSafe ? text : text.defanged, terminator: text.hasSuffix("\n") ? "" : "\n")
+}
+
+extension String {
+    /// With control characters other than newline and tab as `^X`, as cat -v prints them.
+    var defanged: String {
+        var result = String.UnicodeScalarView()
+        for scalar in unicodeScalars {
+            switch scalar.value {
+            case 9, 10: result.append(scalar)
+            case 0..<32, 127: result.append(contentsOf: ["^", Unicode.Scalar(UInt8(scalar.value ^ 64))])
+            case 128..<160: result.append("?")
+            default: result.append(scalar)
+            }
+        }
+        return String(result)
+    }
+}

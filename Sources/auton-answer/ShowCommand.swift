@@ -1,0 +1,19 @@
+import ArgumentParser
+import AutonCommand
+
+struct ShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Print what is new in an open request; of the oldest, if no conversation is named.")
+
+    @OptionGroup var options: DeskOptions
+    @Flag(help: "The whole conversation, with system prompt and tools.") var all = false
+    @Argument var conversation: String?
+
+    func run() async throws {
+        try await stage {
+            let page = RequestPage(try options.desk.open(conversation))
+            show(all ? page.everything : page.news)
+            return .done
+        }
+    }
+}
