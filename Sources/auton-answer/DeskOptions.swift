@@ -10,6 +10,18 @@ struct DeskOptions: ParsableArguments {
     var directory: String = environment("AUTON_DESK") ?? "desk"
 
     var desk: Desk { Desk(directory: Files.absolute(FilePath(directory))) }
+
+    /// The open request of a conversation and what is staged for it.
+    func open(_ conversation: String) throws -> (request: OpenRequest, staging: Staging) {
+        let request: OpenRequest
+        do {
+            request = try desk.open(conversation)
+        } catch var error as AutonError {
+            if let remains = try Staging.remains(of: conversation, at: desk) { error.what += "; what is staged stays in \(remains)" }
+            throw error
+        }
+        return (request, try Staging(for: request, at: desk))
+    }
 }
 
 /// Prints text of a request's. A terminal gets no control characters of somebody else's.
