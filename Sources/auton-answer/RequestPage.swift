@@ -25,10 +25,7 @@ struct RequestPage {
         for tool in request.tools {
             let signature = ToolSignature(tool)
             text += signature.line + "\n" + indented(tool.description)
-            for input in signature.inputs {
-                guard let description = input.schema["description"]?.string else { continue }
-                text += indented("\(input.name): \(description)")
-            }
+            for remark in signature.remarks { text += indented(remark) }
         }
         return text
     }

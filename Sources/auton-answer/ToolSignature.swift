@@ -87,9 +87,32 @@ struct ToolSignature {
                 "\($0.key)\(required.contains($0.key) ? "" : "?"): \(describe($0.value, depth: depth + 1))"
             }
             return "{\(members.joined(separator: ", "))}"
+        case ["integer"]:
+            switch (schema["minimum"]?.integer, schema["maximum"]?.integer) {
+            case (let least?, let most?): return "integer(\(least)…\(most))"
+            case (let least?, nil): return "integer(\(least)…)"
+            case (nil, let most?): return "integer(…\(most))"
+            case (nil, nil): return "integer"
+            }
         case []: return "any"
         default: return types.joined(separator: "|")
         }
+    }
+
+    /// What the schema says about inputs and their parts: `path: …`, `comments[].line: …`.
+    var remarks: [String] { inputs.flatMap { remarks($0.schema, at: $0.name, depth: 0) } }
+
+    private func remarks(_ schema: JSONValue, at place: String, depth: Int) -> [String] {
+        let schema = Self.resolve(schema, in: tool.inputSchema)
+        var lines = schema["description"]?.string.map { ["\(place): \($0)"] } ?? []
+        guard depth < 4 else { return lines }
+        if let items = schema["items"] { lines += remarks(items, at: place + "[]", depth: depth + 1) }
+        if case .object(let members)? = schema["properties"] {
+            for (name, member) in members.sorted(by: { $0.key < $1.key }) {
+                lines += remarks(member, at: "\(place).\(name)", depth: depth + 1)
+            }
+        }
+        return lines
     }
 
     private static func resolve(_ schema: JSONValue, in root: JSONValue) -> JSONValue {
