@@ -25,32 +25,41 @@ final class TemporaryDirectory: Sendable {
 }
 
 let someTools = [
-    Tool("list", "List files.", ["path": ["type": "string"]], optional: ["path"]),
-    Tool(
-        "write", "Write a whole file.", ["path": ["type": "string", "description": "Relative to the root."], "content": ["type": "string"]]),
-    Tool("edit", "Replace a passage.", ["path": ["type": "string"], "old": ["type": "string", "minLength": 1], "new": ["type": "string"]]),
-    Tool(
+    tool("list", "List files.", ["path": ["type": "string"]], required: []),
+    tool(
+        "write", "Write a whole file.", ["path": ["type": "string", "description": "Relative to the root."], "content": ["type": "string"]],
+        required: ["content", "path"]),
+    tool(
+        "edit", "Replace a passage.", ["path": ["type": "string"], "old": ["type": "string", "minLength": 1], "new": ["type": "string"]],
+        required: ["new", "old", "path"]),
+    tool(
         "shell", "Run a script.", ["script": ["type": "string"], "seconds": ["type": "integer", "minimum": 1, "maximum": 300]],
-        optional: ["seconds"]),
-    Tool(
-        "test", "Boot suites.", ["suites": ["type": "array", "items": ["type": "string"]], "bench": ["type": "boolean"]],
-        optional: ["suites", "bench"]),
-    Tool(
-        name: "review", description: "File the review.",
-        inputSchema: [
-            "type": "object", "required": ["summary", "verdict", "comments"], "additionalProperties": false,
-            "properties": [
-                "verdict": ["enum": ["approve", "changes-requested"]], "summary": ["type": "string"],
-                "comments": ["type": "array", "items": ["$ref": "#/$defs/comment"]],
-            ],
-            "$defs": [
-                "comment": [
-                    "type": "object", "required": ["path", "text"], "additionalProperties": false,
-                    "properties": ["path": ["type": "string"], "line": ["type": "integer"], "text": ["type": "string"]],
-                ]
-            ],
+        required: ["script"]),
+    tool(
+        "test", "Boot suites.", ["suites": ["type": "array", "items": ["type": "string"]], "bench": ["type": "boolean"]], required: []),
+    tool(
+        "review", "File the review.",
+        [
+            "verdict": ["enum": ["approve", "changes-requested"]], "summary": ["type": "string"],
+            "comments": ["type": "array", "items": ["$ref": "#/$defs/comment"]],
+        ], required: ["comments", "summary", "verdict"],
+        definitions: [
+            "comment": [
+                "type": "object", "required": ["path", "text"], "additionalProperties": false,
+                "properties": ["path": ["type": "string"], "line": ["type": "integer"], "text": ["type": "string"]],
+            ]
         ]),
 ]
+
+private func tool(
+    _ name: String, _ description: String, _ properties: JSONValue, required: JSONValue, definitions: JSONValue = [:]
+) -> Tool {
+    Tool(
+        name: name, description: description,
+        inputSchema: [
+            "type": "object", "properties": properties, "required": required, "additionalProperties": false, "$defs": definitions,
+        ])
+}
 
 func tool(_ name: String) -> Tool { someTools.first { $0.name == name }! }
 

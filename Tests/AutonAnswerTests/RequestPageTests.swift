@@ -43,7 +43,7 @@ import Testing
                     path: Relative to the root.
                 edit path:string old:string new:string
                     Replace a passage.
-                shell script:string [seconds:integer]
+                shell script:string [seconds:integer(1…300)]
                     Run a script.
                 test [suites:[string]] [bench:boolean]
                     Boot suites.

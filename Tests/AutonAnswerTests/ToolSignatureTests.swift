@@ -8,12 +8,26 @@ import Testing
         ("list", "list [path:string]"),
         ("write", "write path:string content:string"),
         ("edit", "edit path:string old:string new:string"),
-        ("shell", "shell script:string [seconds:integer]"),
+        ("shell", "shell script:string [seconds:integer(1…300)]"),
         ("test", "test [suites:[string]] [bench:boolean]"),
         ("review", "review verdict:approve|changes-requested summary:string comments:[{line?: integer, path: string, text: string}]"),
     ])
     func ordersInputsAsOneWouldSayThem(name: String, line: String) {
         #expect(ToolSignature(tool(name)).line == line)
+    }
+
+    @Test func tellsWhatTheSchemaSaysOfPartsToo() {
+        let schema: JSONValue = [
+            "type": "object",
+            "properties": [
+                "comments": [
+                    "type": "array", "description": "By line.",
+                    "items": ["type": "object", "properties": ["line": ["type": "integer", "description": "0 is the whole file."]]],
+                ]
+            ],
+        ]
+        let signature = ToolSignature(Tool(name: "t", description: "", inputSchema: schema))
+        #expect(signature.remarks == ["comments: By line.", "comments[].line: 0 is the whole file."])
     }
 
     @Test func survivesSchemasThatMakeNoSense() {
