@@ -40,7 +40,7 @@ package struct CommandResult: Sendable {
     package enum Ending: Sendable, Equatable {
         case exited(Int32)
         case signalled(Int32)
-        /// Killed, with all its descendants, at its wall time limit.
+        /// Killed, with all its descendants, at its wall time limit or because it was to stop.
         case timedOut
     }
 
@@ -64,6 +64,8 @@ package struct Command: Sendable {
     package var input: [UInt8] = []
     /// Seconds of wall time until it is killed; nil for no limit.
     package var timeLimit: Double?
+    /// Asked every few milliseconds whether it is to be killed before its time limit; needs one.
+    package var stop: (@Sendable () -> Bool)?
     /// Bytes kept of each of standard output and standard error.
     package var outputLimit = 64 << 20
 
@@ -118,7 +120,12 @@ package struct Command: Sendable {
         let limit = outputLimit
         let watchdog = timeLimit.map { seconds in
             Task {
-                try await Task.sleep(for: .seconds(seconds))
+                let end = ContinuousClock.now + .seconds(seconds)
+                if let stop {
+                    while !stop() && .now < end { try await Task.sleep(for: .milliseconds(10)) }
+                } else {
+                    try await Task.sleep(until: end)
+                }
                 kill(-pid, SIGKILL)
                 return true
             }

@@ -5,7 +5,8 @@ import SystemPackage
 /// the whole process tree dead at the end. By bubblewrap(1), prlimit(1) and, when started as root, setpriv(1).
 package struct Sandbox: Sendable {
     package struct Limits: Sendable {
-        /// Seconds of wall time, and of CPU time for each process.
+        /// Seconds of wall time. Each process may have four times as many of CPU time, so that one with several
+        /// threads meets this limit first, and always the same way.
         package var seconds: Double = 60
         /// Bytes of address space for each process.
         package var memory = 2 << 30
@@ -30,6 +31,8 @@ package struct Sandbox: Sendable {
     /// More binds, read-only: outside to inside.
     package var readable: [(outside: FilePath, inside: String)] = []
     package var limits = Limits()
+    /// Asked every few milliseconds whether the command is to be killed before its time limit.
+    package var stop: (@Sendable () -> Bool)?
 
     package init(_ directory: FilePath) { self.directory = directory }
 
@@ -39,6 +42,7 @@ package struct Sandbox: Sendable {
         var command = Command("bwrap", bubblewrap + ["--"] + privileges + limiter + [program] + arguments)
         command.input = input
         command.timeLimit = limits.seconds
+        command.stop = stop
         command.outputLimit = limits.output
         let result = try await command.run()
         // bwrap's own complaints come before anything of ours has run.
@@ -82,7 +86,7 @@ package struct Sandbox: Sendable {
 
     private var limiter: [String] {
         [
-            "prlimit", "--as=\(limits.memory)", "--cpu=\(Int(limits.seconds.rounded(.up)))", "--nproc=\(limits.processes)",
+            "prlimit", "--as=\(limits.memory)", "--cpu=\(4 * Int(limits.seconds.rounded(.up)))", "--nproc=\(limits.processes)",
             "--fsize=\(limits.fileSize)", "--nofile=256", "--core=0", "--",
         ]
     }
