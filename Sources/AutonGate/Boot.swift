@@ -1,0 +1,113 @@
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// Boots an image in QEMU, itself in the sandbox, and reads what it says.
+package struct Boot: Sendable {
+    /// Bytes of each serial port that are kept; a kernel that prints more is killed.
+    package static let outputLimit = 1 << 20
+
+    package var image: FilePath
+    /// The suites of tests to run; empty for all.
+    package var suites: [String]
+    /// Wall time until the boot counts as hung.
+    package var seconds: Double
+
+    package init(image: FilePath, suites: [String] = [], seconds: Double = 10) {
+        self.image = image
+        self.suites = suites
+        self.seconds = seconds
+    }
+
+    package func run() async throws -> BootReport {
+        guard Files.type(of: image) == S_IFREG else { throw AutonError(.badInput, "no kernel image", at: image.string) }
+        let start = ContinuousClock.now
+        // Beside the image, so that it goes when the tree goes if we are killed first.
+        let directory = try TemporaryDirectory.make(image.removingLastComponent().appending("boot"))
+        defer { try? Files.removeTree(directory) }
+        try Worktree.handOver(directory)
+        let nonce = Self.randomNonce()
+        let console = directory.appending("console"), report = directory.appending("ktap")
+
+        var sandbox = Sandbox(directory)
+        sandbox.readable = [(outside: image, inside: Self.imageInside)]
+        sandbox.limits.seconds = seconds
+        sandbox.limits.output = 16 << 10
+        sandbox.limits.fileSize = Self.outputLimit
+        // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
+        // on to the time limit.
+        sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
+        let result = try await sandbox.run("qemu-system-x86_64", arguments(nonce: nonce))
+
+        let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
+        let ending: BootEnding
+        let complaint = Text.lines(result.errors.text).first ?? ""
+        switch result.ending {
+        case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
+        case .timedOut: ending = .timedOut
+        case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
+            // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
+            guard complaint.contains("kernel") || complaint.contains("ELF") else {
+                throw AutonError(.unavailable, "QEMU does not start: \(complaint)", at: image.string)
+            }
+            ending = .notLoadable
+        case .exited(let status): ending = BootEnding(status: status)
+        case .signalled(let signal): ending = .other(128 + signal)
+        }
+        return BootReport(
+            console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
+            seconds: start.duration(to: .now).seconds, limit: seconds,
+            complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing(Self.imageInside, with: "build/kernel.elf"))
+    }
+
+    private static let imageInside = "/kernel.elf"
+
+    private func arguments(nonce: String) -> [String] {
+        var arguments = [
+            "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside, "-accel", "tcg", "-cpu", "max", "-m", "128",
+            "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
+            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
+            "-fw_cfg", "name=opt/auton/nonce,string=\(nonce)",
+        ]
+        // QEMU takes two commas for one.
+        if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
+        return arguments
+    }
+
+    private static func randomNonce() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<16).map { _ in
+            let byte = String(UInt8.random(in: 0...255, using: &generator), radix: 16)
+            return byte.count == 1 ? "0" + byte : byte
+        }.joined()
+    }
+
+    private static func isFull(_ file: FilePath) -> Bool {
+        var status = stat()
+        return lstat(file.string, &status) == 0 && status.st_size >= outputLimit
+    }
+
+    /// Empty if QEMU did not get as far as making the file. The directory was writable in the sandbox: what lies in
+    /// it is believed to be a file only if it is one.
+    private static func text(of file: FilePath, hiding nonce: String = "") throws -> String {
+        guard Files.type(of: file) == S_IFREG else { return "" }
+        let text = try Files.readText(file)
+        return nonce.isEmpty ? text : text.replacing(nonce, with: "<nonce>")
+    }
+
+    /// What reaches an agent must be the same for every boot of the same kernel.
+    private static func hide(_ nonce: String, in report: KTAPReport) -> KTAPReport {
+        var report = report
+        let hide = { (text: String) in text.replacing(nonce, with: "<nonce>") }
+        report.panic = report.panic.map(hide)
+        report.running = report.running.map(hide)
+        report.problems = report.problems.map(hide)
+        for index in report.tests.indices {
+            report.tests[index].name = hide(report.tests[index].name)
+            report.tests[index].diagnostics = report.tests[index].diagnostics.map(hide)
+        }
+        return report
+    }
+}

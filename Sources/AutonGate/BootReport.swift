@@ -1,0 +1,58 @@
+import AutonMessages
+
+/// What a boot showed. It is good if its witnesses agree: the exit status, the plan, the results, the counts at the
+/// end and the nonce.
+package struct BootReport: Sendable {
+    /// What the kernel printed on COM1.
+    package var console: String
+    /// What its harness said on COM2.
+    package var report: KTAPReport
+    package var ending: BootEnding
+    /// Wall time.
+    package var seconds: Double
+    /// The boot's limit, in seconds.
+    package var limit: Double
+    /// QEMU's own complaint.
+    package var complaint: String
+
+    package var consoleLines: [String] { Text.lines(console) }
+
+    /// Nil if all is well; else one line that says what is not, and in which test. The same for every boot of the
+    /// same kernel.
+    package var failure: String? {
+        switch ending {
+        case .flooded: "serial flood: more than \(Boot.outputLimit >> 10) KiB printed \(place)"
+        case .timedOut: isSilent ? "nothing printed within \(Text.seconds(limit))" : "hang \(place) after \(Text.seconds(limit))"
+        case .reset: isSilent ? "reset (triple fault?) with nothing printed" : "reset (triple fault?) \(place)"
+        case .panic: "panic \(place)" + (report.panic.map { ": \($0)" } ?? ", of which COM2 says nothing")
+        case .notLoadable: "QEMU cannot load the image: \(complaint)"
+        case .other(let status): "QEMU ended with status \(status) \(place)"
+        case .passed: contradiction(of: "pass")
+        case .failed: failedTests ?? contradiction(of: "failure") ?? "exit status says failure, but every test passed"
+        }
+    }
+
+    private var failedTests: String? {
+        let failed = report.names(.notOk)
+        return failed.isEmpty || !report.problems.isEmpty ? nil : "\(Text.count(failed.count, "test")) failed: \(Text.list(failed))"
+    }
+
+    /// What stands against an exit status that says `claim`.
+    private func contradiction(of claim: String) -> String? {
+        if !report.begun { return isSilent ? "nothing printed" : "no test report on COM2" }
+        let failed = report.names(.notOk)
+        if claim == "pass" && !failed.isEmpty { return "exit status says pass, but \(Text.list(failed)) failed" }
+        if let panic = report.panic { return "exit status says \(claim), but the kernel panicked: \(panic)" }
+        if let problem = report.problems.first { return "the test report is not to be believed: \(problem)" }
+        if report.names(.ok).isEmpty { return "no test ran" }
+        return nil
+    }
+
+    private var isSilent: Bool { console.isEmpty && !report.begun }
+
+    private var place: String {
+        if let running = report.running { return "in \(running)" }
+        guard let last = report.tests.last else { return "before the first test" }
+        return "after \(last.name)"
+    }
+}

@@ -1,0 +1,33 @@
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// Builds a kernel tree by its own Makefile, in the sandbox.
+package struct Build: Sendable {
+    static let timeLimit = 120.0
+
+    /// - Parameter directory: the tree; `build/` in it is written.
+    package static func run(in directory: FilePath) async throws -> BuildResult {
+        let start = ContinuousClock.now
+        var sandbox = Sandbox(directory)
+        sandbox.limits.seconds = timeLimit
+        sandbox.limits.output = 256 << 10
+        // The file is named, since make would take a GNUmakefile before it.
+        let make = ["--silent", "--file=Makefile"]
+        var result = try await sandbox.run("make", make + ["--jobs=2"])
+        if case .exited(let status) = result.ending, status != 0 {
+            // Once more for the record: every error and not only the first, in an order that does not depend on
+            // which compiler was faster. What did compile is not compiled again.
+            result = try await sandbox.run("make", make + ["--keep-going"])
+        }
+        let image = directory.appending("build/kernel.elf")
+        // Links would lead out of the sandbox whoever reads the image.
+        let made = Files.type(of: directory.appending("build")) == S_IFDIR && Files.type(of: image) == S_IFREG
+        return BuildResult(
+            image: image, succeeded: result.succeeded && made, result: result, seconds: start.duration(to: .now).seconds)
+    }
+}
+
+extension Duration {
+    var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}

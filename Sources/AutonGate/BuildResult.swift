@@ -1,0 +1,34 @@
+import AutonKit
+import SystemPackage
+
+/// What building a kernel tree came to.
+package struct BuildResult: Sendable {
+    /// Where the image is if the build succeeded, as seen from outside the sandbox.
+    package var image: FilePath
+    package var succeeded: Bool
+    /// The run that failed, or the one that succeeded.
+    package var result: CommandResult
+    package var seconds: Double
+
+    /// One line; empty if the build succeeded.
+    package var failure: String {
+        if succeeded { return "" }
+        switch result.ending {
+        case .timedOut: return "took more than \(Text.seconds(Build.timeLimit))"
+        case .signalled(let signal): return "killed by signal \(signal)"
+        case .exited(0): return "make succeeded, but made no build/kernel.elf"
+        case .exited(let status):
+            let errors = lines.filter { $0.contains("error: ") || $0.contains("undefined reference") }.count
+            return errors > 0 ? Text.count(errors, "error") : "make ended with status \(status)"
+        }
+    }
+
+    /// The compiler's own words, without make's.
+    package var diagnostics: [String] { Text.head(lines, 40) }
+
+    private var lines: [String] {
+        let said = Text.lines(result.errors.text)
+        let useful = said.filter { !$0.hasPrefix("make: ") && !$0.hasPrefix("make[") }
+        return useful.isEmpty ? said : useful
+    }
+}
