@@ -1,0 +1,28 @@
+import AutonKit
+import SystemPackage
+
+/// What a candidate is measured against.
+struct BaseResult: Sendable {
+    /// Nil if the base itself does not build and boot.
+    var record: TreeRecord?
+    /// Why not.
+    var failure: String?
+
+    /// From the cache, or by building and booting the base.
+    ///
+    /// Gates that need the same base at once wait for the first one to find out.
+    static func of(commit: String, tree: String, in workspace: Workspace, seconds: Double) async throws -> BaseResult {
+        if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
+        let name = "base-\(tree)"
+        let lock = try FileLock(workspace.root.appending(".auton/lock").appending(name))
+        defer { withExtendedLifetime(lock) {} }
+        if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
+        let worktree = try await workspace.worktree(name, commit: commit)
+        defer { try? worktree.remove() }
+        let trial = try await Trial.run(in: worktree.root, seconds: seconds)
+        guard let boot = trial.boot, trial.failure == nil else { return BaseResult(failure: trial.failure) }
+        let record = TreeRecord(tests: boot.report.tests)
+        try record.save(tree: tree, in: workspace)
+        return BaseResult(record: record)
+    }
+}

@@ -1,0 +1,17 @@
+/// The names of the gate's checks. Diff rules name their own.
+package enum CheckName {
+    /// The agent says that it is done.
+    package static let finished = "finished"
+    static let changes = "changes"
+    static let build = "build"
+    static let boot = "boot"
+    static let regression = "regression"
+    static let acceptance = "acceptance"
+    static let newTests = "new-tests"
+    static let console = "console"
+
+    static let ofDiff = [changes] + DiffRules.names
+    static let ofTree = [build, boot, regression, acceptance, newTests, console]
+    /// All that the gate looks at, in its order.
+    package static let all = ofDiff + ofTree
+}

@@ -1,0 +1,118 @@
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+/// Judges a commit by its diff, its build and its boot, in a clean checkout of exactly that commit.
+///
+/// It fails closed: what cannot be seen to be right is refused, and what keeps the gate itself from looking is thrown
+/// as an `AutonError`, which is nobody's fault but the machine's.
+package struct Gate: Sendable {
+    package let workspace: Workspace
+    /// Wall time until a boot counts as hung.
+    package var bootSeconds = 10.0
+    /// Whether to go on without a comparison if the base itself does not pass. Main always does, so that a base that
+    /// does not is an error unless somebody judges by hand.
+    package var acceptsBrokenBase = false
+
+    package init(workspace: Workspace) { self.workspace = workspace }
+
+    /// Says before any work is begun that a tool is missing.
+    package static func requireTools() throws {
+        try Sandbox.requireTools()
+        try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
+        let firmware = ["/usr/share/qemu/qboot.rom", "/usr/local/share/qemu/qboot.rom"]
+        guard firmware.contains(where: { Files.exists(FilePath($0)) }) else {
+            throw AutonError(.unavailable, "qboot.rom is missing", at: "install the package qemu-system-data, or run make deps")
+        }
+    }
+
+    /// Judges what `commit` changes against `base`. All diff rules are looked at; after that, the first failure ends it.
+    ///
+    /// - Parameters:
+    ///   - task: what the change was to be; nil if nobody in particular was asked for it.
+    ///   - purpose: names the checkout; one judgement at a time for each.
+    package func judge(commit: String, base: String, task: TaskMessage?, purpose: String) async throws -> Judgement {
+        let name = "gate-\(purpose)"
+        guard let lock = try workspace.lock(name) else {
+            throw AutonError(.tryAgain, "another gate is at work on it", at: purpose)
+        }
+        defer { withExtendedLifetime(lock) {} }
+        var list = Checklist()
+
+        async let trees = workspace.git.run("rev-parse", "\(commit)^{tree}", "\(base)^{tree}")
+        let change = try await Change(from: base, to: commit, in: workspace.git)
+        let ids = try await trees.split(separator: "\n").map(String.init)
+        guard ids.count == 2 else { throw AutonError(.bug, "git rev-parse: no trees", at: commit) }
+        var judgement = Judgement(commit: commit, tree: ids[0], checks: [], tests: [], console: [])
+
+        list.check(change, task: task)
+        if !list.hasFailed {
+            let worktree = try await workspace.worktree(name, commit: commit)
+            defer { try? worktree.remove() }
+            if let boot = try await list.buildAndBoot(worktree.root, seconds: bootSeconds) {
+                judgement.tests = boot.report.tests
+                judgement.console = Text.tail(boot.consoleLines, 40)
+                if !list.hasFailed {
+                    try TreeRecord(tests: boot.report.tests).save(tree: ids[0], in: workspace)
+                    let base = try await result(of: base, tree: ids[1])
+                    try list.check(boot, task: task, base: base, tree: worktree.root)
+                }
+            }
+        }
+        list.skipRest(of: CheckName.all)
+        judgement.checks = list.checks
+        return judgement
+    }
+
+    private func result(of base: String, tree: String) async throws -> BaseResult {
+        let result = try await BaseResult.of(commit: base, tree: tree, in: workspace, seconds: bootSeconds)
+        if let failure = result.failure, !acceptsBrokenBase {
+            throw AutonError(.tryAgain, "the base itself does not pass: \(failure)", at: base)
+        }
+        return result
+    }
+
+    /// Builds and boots a kernel tree that is in no repository: all that can be judged without a base.
+    package static func judge(directory: FilePath, bootSeconds: Double = 10) async throws -> Judgement {
+        guard Files.exists(directory.appending("Makefile")) else {
+            throw AutonError(.badInput, "no kernel tree", at: directory.string)
+        }
+        // A copy, since what is built belongs to whom the sandbox runs as.
+        let copy = try TemporaryCopy(of: directory)
+        defer { copy.remove() }
+        var list = Checklist()
+        var judgement = Judgement(commit: "", tree: "", checks: [], tests: [], console: [])
+        if let boot = try await list.buildAndBoot(copy.root, seconds: bootSeconds) {
+            judgement.tests = boot.report.tests
+            judgement.console = Text.tail(boot.consoleLines, 40)
+            if !list.hasFailed { try list.checkConsole(boot.consoleLines, tree: copy.root) }
+        }
+        list.skipRest(of: [CheckName.build, CheckName.boot, CheckName.console])
+        judgement.checks = list.checks
+        return judgement
+    }
+}
+
+extension Checklist {
+    fileprivate mutating func check(_ change: Change, task: TaskMessage?) {
+        let count = change.files.count
+        add(CheckName.changes, failure: count == 0 ? "nothing is changed" : nil, passed: Text.count(count, "file"))
+        if task == nil { skip(ScopeRule.name, because: "no task") }
+        for rule in DiffRules.all(for: task) {
+            let violations = rule.violations(in: change)
+            add(
+                type(of: rule).name,
+                failure: violations.first.map { violations.count > 1 ? "\($0), and \(violations.count - 1) more" : $0 },
+                evidence: Text.head(violations, 20))
+        }
+    }
+
+    /// What a good boot is asked further; the first failure ends it.
+    fileprivate mutating func check(_ boot: BootReport, task: TaskMessage?, base: BaseResult, tree: FilePath) throws {
+        let tests = boot.report.tests
+        checkRegression(tests, base: base)
+        if !hasFailed { checkAcceptance(tests, of: task) }
+        if !hasFailed { checkNewTests(tests, of: task, base: base) }
+        if !hasFailed { try checkConsole(boot.consoleLines, tree: tree) }
+    }
+}

@@ -1,0 +1,36 @@
+import AutonMessages
+
+/// What the gate found out about one commit.
+package struct Judgement: Sendable, Equatable {
+    package var commit: String
+    package var tree: String
+    /// In the order in which they were made.
+    package var checks: [Check]
+    /// What the boot said, if it came to one.
+    package var tests: [TestResult]
+    /// The last lines of the kernel's own serial output.
+    package var console: [String]
+
+    /// Something was looked at, and nothing was found.
+    package var accepted: Bool {
+        checks.contains { $0.status == .passed } && !checks.contains { $0.status == .failed }
+    }
+
+    package func verdict(on id: AttemptID) -> Verdict {
+        Verdict(
+            task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
+            console: console)
+    }
+}
+
+/// What the next attempt is told of a verdict that refused this one.
+package func reason(for verdict: Verdict) -> Reason {
+    let failed = verdict.checks.filter { $0.status == .failed }
+    return Reason(
+        attempt: verdict.attempt, stage: .gate, summary: failed.first.map(line) ?? "no check was made",
+        details: failed.flatMap { [line($0)] + $0.evidence })
+}
+
+private func line(_ check: Check) -> String {
+    check.detail.isEmpty ? check.name : "\(check.name): \(check.detail)"
+}

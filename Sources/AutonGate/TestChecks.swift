@@ -1,0 +1,75 @@
+import AutonKit
+import AutonMessages
+import Glibc
+import SystemPackage
+
+extension Checklist {
+    /// What passed on the base still passes.
+    mutating func checkRegression(_ tests: [TestResult], base: BaseResult) {
+        guard let record = base.record else {
+            return skip(CheckName.regression, because: "the base is no measure: \(base.failure ?? "")")
+        }
+        let now = Dictionary(tests.map { ($0.name, $0.outcome) }, uniquingKeysWith: { first, _ in first })
+        let lost = record.passed.filter { now[$0] != .ok }
+        add(
+            CheckName.regression,
+            failure: lost.isEmpty ? nil : "\(Text.count(lost.count, "test")) passed on the base: \(Text.list(lost))",
+            passed: "\(record.passed.count) of \(record.passed.count) still pass",
+            evidence: lost.map { "\($0): \(now[$0].map { $0.rawValue } ?? "not there")" })
+    }
+
+    /// Every test that the task was to make pass is there and passes.
+    mutating func checkAcceptance(_ tests: [TestResult], of task: TaskMessage?) {
+        guard let task else { return skip(CheckName.acceptance, because: "no task") }
+        if task.accept.isEmpty && task.role != .developer {
+            return skip(CheckName.acceptance, because: "the task names no tests")
+        }
+        let faults = task.accept.flatMap { pattern in
+            let matches = tests.filter { Wildcard(pattern).matches($0.name) }
+            return matches.isEmpty
+                ? ["\(pattern): no such test"]
+                : matches.filter { $0.outcome != .ok }.map { "\($0.name): \($0.outcome.rawValue)" }
+        }
+        // A developer's work that nothing has to show for would be accepted on its word.
+        let failure = task.accept.isEmpty ? "the task names no test that shows it done" : faults.first
+        add(CheckName.acceptance, failure: failure, passed: task.accept.joined(separator: ", "), evidence: faults)
+    }
+
+    /// A tester adds a test.
+    mutating func checkNewTests(_ tests: [TestResult], of task: TaskMessage?, base: BaseResult) {
+        guard let task, task.role == .tester else { return skip(CheckName.newTests, because: "not asked of this task") }
+        guard let record = base.record else {
+            return skip(CheckName.newTests, because: "the base is no measure: \(base.failure ?? "")")
+        }
+        let known = Set(record.tests.map(\.name))
+        let new = tests.filter { $0.outcome == .ok && !known.contains($0.name) }.map(\.name)
+        add(CheckName.newTests, failure: new.isEmpty ? "no test that passes is new" : nil, passed: Text.list(new))
+    }
+
+    /// The kernel prints what the user's file of regular expressions asks for, once there is a boot/ to print it.
+    mutating func checkConsole(_ console: [String], tree: FilePath) throws {
+        let file = tree.appending("acceptance/boot.console")
+        guard Files.exists(file), try Self.hasSources(tree.appending("boot")) else {
+            return skip(CheckName.console, because: "boot/ has no sources yet")
+        }
+        let patterns = try Files.readText(file).split(separator: "\n").map(String.init).filter { !$0.hasPrefix("#") }
+        let expected = try patterns.map { pattern in
+            guard let expression = RegularExpression(pattern) else {
+                throw AutonError(.badConfiguration, "not a regular expression: \(pattern)", at: "acceptance/boot.console")
+            }
+            return (pattern, expression)
+        }
+        let absent = expected.filter { _, expression in !console.contains(where: expression.matches) }.map(\.0)
+        add(
+            CheckName.console, failure: absent.first.map { "no line of the console matches \($0)" },
+            passed: "\(expected.count) of \(expected.count) expected lines printed",
+            evidence: absent.dropFirst().map { "nor \($0)" } + ["console:"] + Text.tail(console, 20).map { "  " + $0 })
+    }
+
+    private static func hasSources(_ directory: FilePath) throws -> Bool {
+        try Files.list(directory).contains { name in
+            try name.hasSuffix(".c") || name.hasSuffix(".asm")
+                || (Files.type(of: directory.appending(name)) == S_IFDIR && hasSources(directory.appending(name)))
+        }
+    }
+}
