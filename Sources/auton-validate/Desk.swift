@@ -1,0 +1,80 @@
+import AutonGate
+import AutonKit
+import AutonMessages
+
+/// Takes candidates from the mailbox, has them judged, and files what follows.
+struct Desk {
+    let mailbox: Mailbox
+    let gate: Gate
+    let maxAttempts: Int
+
+    /// The verdict on an attempt, and for a rejection one line that says what it led to. A verdict that is filed
+    /// stands: killed after filing it and run again, this makes up for what was left.
+    func judge(_ name: String) async throws -> (verdict: Verdict, consequence: String?) {
+        let task = try mailbox.attempt(named: name)
+        let verdict = try await verdict(on: task)
+        guard !verdict.accepted else { return (verdict, nil) }
+        return (verdict, try mailbox.refuse(task, because: reason(for: verdict), maxAttempts: maxAttempts))
+    }
+
+    private func verdict(on task: TaskMessage) async throws -> Verdict {
+        if let verdict = try mailbox.find(Verdict.self, task.name) { return verdict }
+        let candidate = try mailbox.get(Candidate.self, task.name)
+        let verdict =
+            switch candidate.outcome {
+            case .gaveUp: Self.refusal(of: candidate)
+            case .finished: try await judge(candidate, as: task)
+            }
+        try mailbox.file(verdict)
+        return verdict
+    }
+
+    private func judge(_ candidate: Candidate, as task: TaskMessage) async throws -> Verdict {
+        for commit in [candidate.commit, candidate.base] where try await gate.workspace.git.commit(commit) == nil {
+            throw AutonError(.badInput, "the candidate names a commit that is not in the workspace: \(commit)", at: task.name)
+        }
+        let judgement = try await gate.judge(commit: candidate.commit, base: candidate.base, task: task, purpose: task.name)
+        guard judgement.tree == candidate.tree else {
+            throw AutonError(.badInput, "the candidate's tree is not its commit's", at: task.name)
+        }
+        return judgement.verdict(on: task.id)
+    }
+
+    /// Who gave up is not judged further: whatever the commit holds, its author says that it is not the task.
+    private static func refusal(of candidate: Candidate) -> Verdict {
+        let check = Check(
+            name: CheckName.finished, status: .failed, detail: "the agent gave up",
+            evidence: candidate.summary.split(separator: "\n").map(String.init))
+        return Verdict(
+            task: candidate.task, attempt: candidate.attempt, commit: candidate.commit, tree: candidate.tree, accepted: false,
+            checks: [check], tests: [], console: [])
+    }
+}
+
+extension Gate {
+    /// - Parameter base: nil for where the commit left main, or, if it is on main, for its parent.
+    func judge(byHand name: String, base: String?) async throws -> Judgement {
+        guard let commit = try await workspace.git.commit(name) else {
+            throw AutonError(.badInput, "no such commit or branch in the workspace", at: name)
+        }
+        let start: String
+        if let base {
+            guard let found = try await workspace.git.commit(base) else {
+                throw AutonError(.badInput, "no such commit or branch in the workspace", at: base)
+            }
+            start = found
+        } else {
+            start = try await defaultBase(of: commit, name: name)
+        }
+        return try await judge(commit: commit, base: start, task: nil, purpose: "commit-\(commit)")
+    }
+
+    private func defaultBase(of commit: String, name: String) async throws -> String {
+        let fork = try await workspace.git.result(["merge-base", try await workspace.main(), commit])
+        if fork.succeeded && fork.line != commit { return fork.line }
+        guard let parent = try await workspace.git.commit(commit + "^") else {
+            throw AutonError(.badInput, "nothing to compare it with; give --base", at: name)
+        }
+        return parent
+    }
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import AutonCommand
+import AutonGate
+import AutonKit
+import AutonMessages
+import SystemPackage
+
+@main
+struct Validate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "auton-validate",
+        abstract: "The gate: judge what an agent committed, by its diff, its build and its boot.",
+        discussion: """
+            Checks the commit of each TASK's candidate out into a clean directory and looks at, in this order: changes, \
+            scope (only the task's paths), protected (nothing of the user's), weakened-tests, files (plain text only), build \
+            (warnings are errors), boot (in QEMU: the exit status, the plan, every result and the boot's nonce must agree), \
+            regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
+            one), console (the kernel prints what acceptance/boot.console asks for). What the agent wrote runs in the sandbox \
+            only.
+
+            INPUT: task/TASK.json and candidate/TASK.json of the mailbox. TASK is boot-002, for its newest attempt, or \
+            boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository; \
+            these need no mailbox.
+
+            OUTPUT: verdict/TASK.json; if rejected, the next attempt in task/ with the reasons, or after the last one \
+            blocked/. A verdict that is filed already is told again, and what follows from it is made up for. With --commit \
+            and --directory nothing is filed. On standard output one line a check, PASS, FAIL or SKIP, with the first lines \
+            that show a failure below; with --json the verdict.
+
+            \(exitStatusHelp) A missing tool is 69, never a rejection.
+            """)
+
+    @OptionGroup var places: Places
+
+    @Argument(help: ArgumentHelp("Tasks or attempts at them.", valueName: "task"))
+    var tasks: [String] = []
+
+    @Option(help: ArgumentHelp("Judge this commit or branch by hand.", valueName: "rev"))
+    var commit: String?
+
+    @Option(help: ArgumentHelp("What to compare --commit with. Default: where it left main.", valueName: "rev"))
+    var base: String?
+
+    @Option(help: ArgumentHelp("Build and boot this kernel tree.", valueName: "dir"))
+    var directory: String?
+
+    @Option(help: ArgumentHelp("Attempts until a task is blocked.", discussion: "Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
+    var attempts: Int?
+
+    @Option(help: ArgumentHelp("Seconds until a boot counts as hung.", valueName: "s"))
+    var timeout: Double = 10
+
+    @Flag(help: "Print the verdict as JSON.")
+    var json = false
+
+    func validate() throws {
+        let ways = [!tasks.isEmpty, commit != nil, directory != nil].filter { $0 }.count
+        guard ways == 1 else { throw ValidationError("Give tasks, or --commit, or --directory.") }
+        guard base == nil || commit != nil else { throw ValidationError("--base goes with --commit.") }
+        guard timeout > 0 else { throw ValidationError("--timeout must be positive.") }
+        guard attempts.map({ $0 > 0 }) ?? true else { throw ValidationError("--attempts must be positive.") }
+    }
+
+    func run() async throws {
+        try await stage {
+            try Gate.requireTools()
+            if let directory {
+                let judgement = try await Gate.judge(directory: FilePath(directory), bootSeconds: timeout)
+                return try show(judgement, of: directory)
+            }
+            var gate = Gate(workspace: try places.openWorkspace())
+            gate.bootSeconds = timeout
+            if let commit {
+                gate.acceptsBrokenBase = true
+                return try show(try await gate.judge(byHand: commit, base: base), of: commit)
+            }
+            return try await judgeTasks(with: gate)
+        }
+    }
+
+    /// One task's error does not keep the others from being judged; the first one is the exit status.
+    private func judgeTasks(with gate: Gate) async throws -> ExitStatus {
+        let desk = Desk(mailbox: try places.openMailbox(), gate: gate, maxAttempts: try maxAttempts())
+        var status = ExitStatus.done
+        for name in tasks {
+            do {
+                let (verdict, consequence) = try await desk.judge(name)
+                try Report(json: json).print(verdict, of: verdict.name, consequence: consequence)
+                if !verdict.accepted && status == .done { status = .refused }
+            } catch let error as AutonError {
+                complain(error.description)
+                if status == .done || status == .refused { status = error.status }
+            }
+        }
+        return status
+    }
+
+    private func show(_ judgement: Judgement, of name: String) throws -> ExitStatus {
+        try Report(json: json).print(judgement.verdict(on: AttemptID(task: "by-hand", attempt: 1)), of: name, consequence: nil)
+        return judgement.accepted ? .done : .refused
+    }
+
+    private func maxAttempts() throws -> Int {
+        if let attempts { return attempts }
+        guard let text = environment("AUTON_ATTEMPTS") else { return 3 }
+        guard let number = Int(text), number > 0 else {
+            throw AutonError(.badConfiguration, "AUTON_ATTEMPTS is not a positive number", at: text)
+        }
+        return number
+    }
+}
