@@ -5,6 +5,11 @@ package struct ToolOutput: Sendable, Equatable {
     package var text: String
     package var isError: Bool
 
+    package init(text: String, isError: Bool) {
+        self.text = text
+        self.isError = isError
+    }
+
     package static func ok(_ text: String) -> ToolOutput { ToolOutput(text: text, isError: false) }
     package static func error(_ text: String) -> ToolOutput { ToolOutput(text: text, isError: true) }
 }

@@ -4,7 +4,8 @@ import SystemPackage
 
 /// Builds a kernel tree by its own Makefile, in the sandbox.
 package struct Build: Sendable {
-    static let timeLimit = 120.0
+    /// Seconds of wall time.
+    package static let timeLimit = 120.0
 
     /// - Parameter directory: the tree; `build/` in it is written.
     package static func run(in directory: FilePath) async throws -> BuildResult {

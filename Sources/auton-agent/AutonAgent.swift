@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutonAgents
 import AutonCommand
+import AutonGate
 import AutonKit
 import AutonMessages
 import SystemPackage
@@ -43,8 +44,7 @@ struct AutonAgent: AsyncParsableCommand {
         try await stage {
             let mailbox = try places.openMailbox()
             var task = try mailbox.attempt(named: task)
-            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum")
-            try Sandbox.requireTools()
+            try Gate.requireTools()
             let agent = Agent(
                 mailbox: mailbox, workspace: try places.openWorkspace(), options: options, maxTurns: turns, maxAttempts: attempts)
             if role == .reviewer { return try report(try await agent.review(task)) }

@@ -30,8 +30,8 @@ struct BuildTool: AgentTool {
     let definition = Tool("build", "Build the kernel with make. Warnings are errors.", [:])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory, jobs: 1)
-        return ToolOutput(text: describe(build.result, limit: Build.limit), isError: !build.succeeded)
+        let build = try await Build.run(in: directory)
+        return ToolOutput(text: describe(build.result, limit: Build.timeLimit), isError: !build.succeeded)
     }
 }
 
@@ -51,12 +51,12 @@ struct TestTool: AgentTool {
         optional: ["suites"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory, jobs: 1)
-        guard build.succeeded, let image = build.image else {
-            return .error("the build failed, nothing was booted\n" + describe(build.result, limit: Build.limit))
+        let build = try await Build.run(in: directory)
+        guard build.succeeded else {
+            return .error("the build failed, nothing was booted\n" + describe(build.result, limit: Build.timeLimit))
         }
         let suites = (input["suites"]?.array ?? []).compactMap(\.string)
-        let boot = try await Boot(image: image, suites: suites).run()
+        let boot = try await Boot(image: build.image, suites: suites).run()
         var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"]
         for test in boot.report.tests {
             lines.append("\(test.outcome.rawValue) \(test.name)")

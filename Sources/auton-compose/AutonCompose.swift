@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutonCommand
+import AutonGate
 import AutonKit
 import AutonMessages
 
@@ -31,8 +32,7 @@ struct AutonCompose: AsyncParsableCommand {
         try await stage {
             let mailbox = try places.openMailbox()
             let workspace = try places.openWorkspace()
-            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
-            try Sandbox.requireTools()
+            try Gate.requireTools()
             guard let id = try await workspace.git.commit(commit) else {
                 throw AutonError(.badInput, "no such commit", at: commit)
             }

@@ -20,14 +20,14 @@ struct Composer {
         let worktree = try await workspace.worktree(purpose, commit: commit)
         defer { try? worktree.remove() }
         let build = try await Build.run(in: worktree.root)
-        guard let image = build.image, build.succeeded else {
+        guard build.succeeded else {
             throw AutonError(.bug, "main does not build", at: commit)
         }
-        let everything = try await Boot(image: image, suites: []).run()
+        let everything = try await Boot(image: build.image, suites: []).run()
         let combined = configuration("combined", everything)
         let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
         var alone: [Composition.Configuration] = []
-        for suite in suites { alone.append(configuration(suite, try await Boot(image: image, suites: [suite]).run())) }
+        for suite in suites { alone.append(configuration(suite, try await Boot(image: build.image, suites: [suite]).run())) }
         let composition = Composition(
             commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),
             console: everything.console.split(separator: "\n").map(String.init))

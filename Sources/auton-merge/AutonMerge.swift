@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutonCommand
+import AutonGate
 import AutonKit
 import AutonMessages
 import SystemPackage
@@ -27,7 +28,7 @@ struct AutonMerge: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Keep to the order in which a recorded run merged. Default: $AUTON_SCHEDULE.", valueName: "run directory"))
-    var schedule: String? = environment("AUTON_SCHEDULE")
+    var schedule: String?
 
     @OptionGroup var places: Places
 
@@ -35,11 +36,10 @@ struct AutonMerge: AsyncParsableCommand {
         try await stage {
             let mailbox = try places.openMailbox()
             let named = try tasks.map { try mailbox.attempt(named: $0) }
-            try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
-            try Sandbox.requireTools()
+            try Gate.requireTools()
             let workspace = try places.openWorkspace()
             let integrator = Integrator(
-                mailbox: mailbox, workspace: workspace, maxAttempts: attempts, recorded: schedule.map { Mailbox(FilePath($0)) })
+                mailbox: mailbox, workspace: workspace, maxAttempts: attempts, recorded: (schedule ?? environment("AUTON_SCHEDULE")).map { Mailbox(FilePath($0)) })
             let lock = try workspace.mergeLock()
             defer { lock.release() }
             try workspace.sweep()
