@@ -57,14 +57,17 @@ package struct Boot: Sendable {
         return BootReport(
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
-            complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing(Self.imageInside, with: "build/kernel.elf"))
+            complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing(Self.imageInside, with: "build/kernel.elf")
+        )
     }
 
     private static let imageInside = "/kernel.elf"
 
     private func arguments(nonce: String) -> [String] {
         var arguments = [
-            "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside, "-accel", "tcg", "-cpu", "max", "-m", "128",
+            "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside,
+            // Any words will do; the boot tests compare what the kernel was told with what QEMU says.
+            "-append", "console=com1 auton", "-accel", "tcg", "-cpu", "max", "-m", "128",
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",

@@ -34,7 +34,8 @@ package struct BootReport: Sendable {
 
     private var failedTests: String? {
         let failed = report.names(.notOk)
-        return failed.isEmpty || !report.problems.isEmpty ? nil : "\(Text.count(failed.count, "test")) failed: \(Text.list(failed))"
+        return failed.isEmpty || !report.problems.isEmpty
+            ? nil : "\(Text.count(failed.count, "test")) failed: \(Text.list(failed))"
     }
 
     /// What stands against an exit status that says `claim`.

@@ -74,7 +74,8 @@ package struct Change: Sendable {
     private static func output(_ git: Git, _ arguments: [String]) async throws -> [UInt8] {
         let result = try await git.result(arguments)
         guard result.succeeded, result.output.total == result.output.bytes.count else {
-            throw AutonError(.bug, "cannot read the change: \(Text.lines(result.errors.text).first ?? "too large")", at: git.directory.string)
+            throw AutonError(
+                .bug, "cannot read the change: \(Text.lines(result.errors.text).first ?? "too large")", at: git.directory.string)
         }
         return result.output.bytes
     }

@@ -6,7 +6,9 @@ package struct ScopeRule: DiffRule {
     package init(paths: [String]) { self.paths = paths }
 
     package func violations(in change: Change) -> [String] {
-        change.files.map(\.path).filter { !allows($0) }.map { "\($0): not one of the task's paths (\(paths.joined(separator: ", ")))" }
+        change.files.map(\.path).filter { !allows($0) }.map {
+            "\($0): not one of the task's paths (\(paths.joined(separator: ", ")))"
+        }
     }
 
     private func allows(_ path: String) -> Bool {

@@ -52,7 +52,9 @@ package struct WeakenedTestsRule: DiffRule {
     }
 
     private func count(_ calls: [String], in lines: [String]) -> Int {
-        lines.reduce(0) { sum, line in sum + calls.reduce(0) { $0 + line.split(separator: $1, omittingEmptySubsequences: false).count - 1 } }
+        lines.reduce(0) { sum, line in
+            sum + calls.reduce(0) { $0 + line.split(separator: $1, omittingEmptySubsequences: false).count - 1 }
+        }
     }
 
     /// What lets the preprocessor leave tests out or mean something else by them.

@@ -5,7 +5,9 @@ struct Wildcard {
     init(_ pattern: String) { parts = pattern.split(separator: "*", omittingEmptySubsequences: false) }
 
     func matches(_ name: String) -> Bool {
-        guard parts.count > 1, let first = parts.first, let last = parts.last else { return parts.first.map { $0 == name } ?? false }
+        guard parts.count > 1, let first = parts.first, let last = parts.last else {
+            return parts.first.map { $0 == name } ?? false
+        }
         guard name.hasPrefix(first) else { return false }
         var rest = name.dropFirst(first.count)
         for part in parts.dropFirst().dropLast() where !part.isEmpty {

@@ -43,28 +43,61 @@ package struct TaskBoard: Sendable {
         return replaced.flatMap(resolve)
     }
 
+    /// The tasks that depend, directly or not, on one that was dropped.
+    package func needsDropped() -> Set<String> {
+        let dropped = Set(replacements.filter { $0.value.isEmpty }.keys)
+        if dropped.isEmpty { return [] }
+        var known: [String: Bool] = [:]
+        func needs(_ task: String) -> Bool {
+            if let answer = known[task] { return answer }
+            let answer = dependencies(of: task).contains { dropped.contains($0) || needs($0) }
+            known[task] = answer
+            return answer
+        }
+        return Set(tasks.map(\.id).filter(needs))
+    }
+
     package func state(of task: String) throws -> State {
+        var known: [String: State] = [:]
+        return try state(of: task, &known)
+    }
+
+    /// Every task with its state, in the order of the plans.
+    package func states() throws -> [(task: PlannedTask, state: State)] {
+        var known: [String: State] = [:]
+        return try tasks.map { ($0, try state(of: $0.id, &known)) }
+    }
+
+    private func state(of task: String, _ known: inout [String: State]) throws -> State {
+        if let state = known[task] { return state }
+        let state = try readState(of: task, &known)
+        known[task] = state
+        return state
+    }
+
+    private func readState(of task: String, _ known: inout [String: State]) throws -> State {
         if mailbox.has(.merge, task) { return .merged }
         if let replaced = replacements[task] { return replaced.isEmpty ? .dropped : .replaced(by: replaced) }
         if mailbox.has(.blocked, task) { return .blocked }
         let open = dependencies(of: task).filter { !mailbox.has(.merge, $0) }
         if !open.isEmpty {
-            let dead = try open.filter { dependency in
-                switch try state(of: dependency) {
-                case .blocked, .dropped, .stuck: true
-                default: false
+            var dead: [String] = []
+            for dependency in open {
+                switch try state(of: dependency, &known) {
+                case .blocked, .dropped, .stuck: dead.append(dependency)
+                default: break
                 }
             }
             return dead.isEmpty ? .waiting(on: open) : .stuck(behind: dead)
         }
         let attempt = mailbox.latestAttempt(of: task)
-        return .due(attempt: attempt, stage: try stage(AttemptID(task: task, attempt: attempt)))
+        return .due(attempt: attempt, stage: stage(AttemptID(task: task, attempt: attempt)))
     }
 
     /// Whether a re-plan has replaced or dropped it.
     package func isAmended(_ task: String) -> Bool { replacements[task] != nil }
 
-    private func stage(_ id: AttemptID) throws -> Stage {
+    private func stage(_ id: AttemptID) -> Stage {
         if mailbox.has(.review, id.description) { return .merge }
         if mailbox.has(.verdict, id.description) { return .review }
         return mailbox.has(.candidate, id.description) ? .validate : .agent

@@ -28,7 +28,9 @@ struct CallArguments {
         }
         let free = signature.inputs.filter { texts[$0.name] == nil }
         for (input, text) in zip(free, unnamed) { texts[input.name] = text }
-        if unnamed.count > free.count { problems.append("\(unnamed.count - free.count) value\(unnamed.count - free.count == 1 ? "" : "s") too many") }
+        if unnamed.count > free.count {
+            problems.append("\(unnamed.count - free.count) value\(unnamed.count - free.count == 1 ? "" : "s") too many")
+        }
 
         var members: [String: JSONValue] = [:]
         for input in signature.inputs {
@@ -90,7 +92,8 @@ extension ToolSignature.Input {
         if types.isEmpty || types.contains("string") { return .string(text) }
         let plain = text.trimmed
         for type in types { if let value = value(of: plain, as: type) { return value } }
-        throw .mistyped("must be \(types.joined(separator: " or "))\(itemTypes == ["object"] ? " in JSON (NAME=@FILE reads a file)" : "")")
+        throw .mistyped(
+            "must be \(types.joined(separator: " or "))\(itemTypes == ["object"] ? " in JSON (NAME=@FILE reads a file)" : "")")
     }
 
     private func value(of text: String, as type: String) -> JSONValue? {

@@ -68,7 +68,8 @@ struct Desk {
         }
         let others = Set(open.map(\.turn.conversation)).sorted().joined(separator: ", ")
         throw AutonError(
-            .tryAgain, "no open request (still running, or over); open are: \(others.isEmpty ? "none" : others)", at: conversation)
+            .tryAgain, "no open request (still running, or over); open are: \(others.isEmpty ? "none" : others)", at: conversation
+        )
     }
 
     /// The turn of a conversation whose answer lies there and was not taken up.

@@ -6,7 +6,9 @@ import SystemPackage
 
 /// What every command of the desk has in common.
 struct DeskOptions: ParsableArguments {
-    @Option(name: .customLong("desk"), help: ArgumentHelp("The desk.", discussion: "Default: $AUTON_DESK, or desk.", valueName: "dir"))
+    @Option(
+        name: .customLong("desk"), help: ArgumentHelp("The desk.", discussion: "Default: $AUTON_DESK, or desk.", valueName: "dir")
+    )
     var directory: String = environment("AUTON_DESK") ?? "desk"
 
     var desk: Desk { Desk(directory: Files.absolute(FilePath(directory))) }
@@ -17,7 +19,9 @@ struct DeskOptions: ParsableArguments {
         do {
             request = try desk.open(conversation)
         } catch var error as AutonError {
-            if let remains = try Staging.remains(of: conversation, at: desk) { error.what += "; what is staged stays in \(remains)" }
+            if let remains = try Staging.remains(of: conversation, at: desk) {
+                error.what += "; what is staged stays in \(remains)"
+            }
             throw error
         }
         return (request, try Staging(for: request, at: desk))

@@ -34,7 +34,8 @@ struct ListCommand: AsyncParsableCommand {
                         Line(
                             conversation: entry.turn.conversation, turn: entry.turn.number, ageSeconds: entry.age,
                             newBytes: request.newBytes, maxTokens: request.request.maxTokens),
-                        "\(entry.turn.conversation)  turn \(entry.turn.number)  \(elapsed(entry.age))  \(request.newBytes) bytes new")
+                        "\(entry.turn.conversation)  turn \(entry.turn.number)  \(elapsed(entry.age))  \(request.newBytes) bytes new"
+                    )
                 } catch let error as AutonError {
                     unreadable.append(Desk.Unreadable(path: entry.path, reason: error.what))
                 }

@@ -32,11 +32,14 @@ struct Reply {
         if text.isEmpty && calls.isEmpty { throw AutonError(.badInput, "the reply is empty: neither text nor a call", at: place) }
         for (index, call) in calls.enumerated() {
             let problems = call.problems(for: try open.tool(named: call.name))
-            if !problems.isEmpty { throw AutonError(.badInput, "call \(index + 1): \(problems.joined(separator: "; "))", at: call.name) }
+            if !problems.isEmpty {
+                throw AutonError(.badInput, "call \(index + 1): \(problems.joined(separator: "; "))", at: call.name)
+            }
         }
         let tokens = try tokens(), most = open.request.maxTokens
         if tokens > most {
-            throw AutonError(.badInput, "the reply has about \(tokens) tokens, max_tokens is \(most): make fewer or smaller calls", at: place)
+            throw AutonError(
+                .badInput, "the reply has about \(tokens) tokens, max_tokens is \(most): make fewer or smaller calls", at: place)
         }
         // The API's ids are letters, digits, _ and -.
         let name = String(place.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" })
@@ -52,10 +55,13 @@ extension Desk {
     func file(_ response: MessagesResponse, to open: OpenRequest, through staging: Staging) throws {
         let answer = FileTransport.response(open.turn, in: directory)
         guard Files.exists(open.entry.path) else {
-            throw AutonError(.tryAgain, "turn \(open.turn.number) is over: its request is gone; what is staged stays", at: open.turn.conversation)
+            throw AutonError(
+                .tryAgain, "turn \(open.turn.number) is over: its request is gone; what is staged stays",
+                at: open.turn.conversation)
         }
         guard try Files.createDurably(answer, try CompactJSON.encode(response), temporary: staging.temporary) else {
-            throw AutonError(.badInput, "turn \(open.turn.number) is answered already; what is staged stays", at: open.turn.conversation)
+            throw AutonError(
+                .badInput, "turn \(open.turn.number) is answered already; what is staged stays", at: open.turn.conversation)
         }
         try staging.removeAll()
     }

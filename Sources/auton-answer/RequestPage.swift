@@ -47,7 +47,9 @@ struct RequestPage {
                     calls[use.id] = (calls.count + 1, call)
                     shown += "── you called: \(calls.count) \(short(call))\n"
                 case .toolResult(let result):
-                    let heading = calls[result.toolUseID].map { "\($0.number) \(short($0.call))" } ?? "result of the unknown call \(result.toolUseID)"
+                    let heading =
+                        calls[result.toolUseID].map { "\($0.number) \(short($0.call))" }
+                        ?? "result of the unknown call \(result.toolUseID)"
                     shown += "── \(heading)\(result.isError ? "  [ERROR]" : "")\n" + whole(result.content)
                 case .other(let value):
                     shown += "── \(value["type"]?.string ?? "block")\n" + whole(value.compact)

@@ -6,12 +6,16 @@ import Glibc
 struct SendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "send", abstract: "File the staged reply, wait for the conversation's next request and show it.",
-        discussion: "The reply is the text, then the staged calls, then those given here. If it is refused, what was staged stays.")
+        discussion:
+            "The reply is the text, then the staged calls, then those given here. If it is refused, what was staged stays.")
 
     @OptionGroup var options: DeskOptions
     @Argument var conversation: String
-    @Option(parsing: .unconditional, help: "The text, in place of the staged one: itself, @FILE, or - for standard input.") var text: String?
-    @Option(name: .customLong("call"), parsing: .unconditionalSingleValue, help: ArgumentHelp("One more call, its words quoted as for a shell.", valueName: "tool arg…"))
+    @Option(parsing: .unconditional, help: "The text, in place of the staged one: itself, @FILE, or - for standard input.")
+    var text: String?
+    @Option(
+        name: .customLong("call"), parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("One more call, its words quoted as for a shell.", valueName: "tool arg…"))
     var calls: [String] = []
     @Option(help: ArgumentHelp("How long to wait; 0 does not.", valueName: "seconds")) var wait = 540
     @Flag(help: "Do not wait.") var noWait = false
@@ -29,7 +33,8 @@ struct SendCommand: AsyncParsableCommand {
             try desk.file(response, to: open, through: staging)
             print(
                 "filed \(open.turn.conversation) turn \(open.turn.number): \(reply.text.isEmpty ? "" : "text, ")"
-                    + "\(reply.calls.count) call\(reply.calls.count == 1 ? "" : "s"), about \(response.usage.outputTokens) tokens")
+                    + "\(reply.calls.count) call\(reply.calls.count == 1 ? "" : "s"), about \(response.usage.outputTokens) tokens"
+            )
             fflush(nil)
             if noWait || wait == 0 { return .done }
             // What a killed run left behind is older, and not what we wait for.

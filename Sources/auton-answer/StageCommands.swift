@@ -84,6 +84,7 @@ extension Staging {
             auton_answer.show("\(index + 1) \(call.short(for: try? open.tool(named: call.name)))")
         }
         let tokens = try Reply(text: text, calls: calls, model: Reply.model).tokens()
-        print("staged for \(open.turn.conversation) turn \(open.turn.number): about \(tokens) of \(open.request.maxTokens) tokens")
+        print(
+            "staged for \(open.turn.conversation) turn \(open.turn.number): about \(tokens) of \(open.request.maxTokens) tokens")
     }
 }

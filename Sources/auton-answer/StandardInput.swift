@@ -23,7 +23,9 @@ final class StandardInput {
         var bytes: [UInt8] = []
         try Files.failing("cannot read", at: "standard input") {
             try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 1) { buffer in
-                while case let count = try FileDescriptor.standardInput.read(into: buffer), count > 0 { bytes += buffer[..<count] }
+                while case let count = try FileDescriptor.standardInput.read(into: buffer), count > 0 {
+                    bytes += buffer[..<count]
+                }
             }
         }
         return try Self.text(bytes, at: "standard input")

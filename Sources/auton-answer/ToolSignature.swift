@@ -33,18 +33,23 @@ struct ToolSignature {
             inputs = []
             return
         }
-        inputs = properties
+        inputs =
+            properties
             .map { name, schema in
                 let schema = Self.resolve(schema, in: tool.inputSchema)
                 let items = schema["items"].map { Self.resolve($0, in: tool.inputSchema) }
-                return Input(name: name, schema: schema, itemTypes: items.map(Input.types) ?? [], isRequired: required.contains(name))
+                return Input(
+                    name: name, schema: schema, itemTypes: items.map(Input.types) ?? [], isRequired: required.contains(name))
             }
             .sorted { (Self.rank($0), $0.name) < (Self.rank($1), $1.name) }
     }
 
-    private static let naming: Set = ["path", "file", "directory", "name", "id", "task", "target", "pattern", "verdict", "decision"]
+    private static let naming: Set = [
+        "path", "file", "directory", "name", "id", "task", "target", "pattern", "verdict", "decision",
+    ]
     private static let long: Set = [
-        "body", "code", "command", "content", "contents", "description", "diff", "message", "patch", "reason", "script", "summary",
+        "body", "code", "command", "content", "contents", "description", "diff", "message", "patch", "reason", "script",
+        "summary",
         "text",
     ]
 
@@ -66,10 +71,11 @@ struct ToolSignature {
 
     /// As in `read path:string [from:integer]`.
     var line: String {
-        ([tool.name] + inputs.map { input in
-            let text = "\(input.name):\(describe(input.schema, depth: 0))"
-            return input.isRequired ? text : "[\(text)]"
-        }).joined(separator: " ")
+        ([tool.name]
+            + inputs.map { input in
+                let text = "\(input.name):\(describe(input.schema, depth: 0))"
+                return input.isRequired ? text : "[\(text)]"
+            }).joined(separator: " ")
     }
 
     private func describe(_ schema: JSONValue, depth: Int) -> String {

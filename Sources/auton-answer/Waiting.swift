@@ -23,8 +23,11 @@ extension Desk {
 
     /// Why nothing came, as far as that can be seen from here.
     func silence(_ conversation: String?, _ seconds: Int, after filed: String) throws -> AutonError {
-        guard let conversation else { return AutonError(.tryAgain, "\(filed)no open request within \(seconds) s", at: directory.string) }
-        let what = try answered(conversation) == nil ? "still running, or over" : "its answer is not taken up yet: does its program run?"
+        guard let conversation else {
+            return AutonError(.tryAgain, "\(filed)no open request within \(seconds) s", at: directory.string)
+        }
+        let what =
+            try answered(conversation) == nil ? "still running, or over" : "its answer is not taken up yet: does its program run?"
         return AutonError(.tryAgain, "\(filed)no further request within \(seconds) s (\(what))", at: conversation)
     }
 }

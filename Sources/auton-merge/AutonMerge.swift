@@ -39,7 +39,8 @@ struct AutonMerge: AsyncParsableCommand {
             try Gate.requireTools()
             let workspace = try places.openWorkspace()
             let integrator = Integrator(
-                mailbox: mailbox, workspace: workspace, maxAttempts: attempts, recorded: (schedule ?? environment("AUTON_SCHEDULE")).map { Mailbox(FilePath($0)) })
+                mailbox: mailbox, workspace: workspace, maxAttempts: attempts,
+                recorded: (schedule ?? environment("AUTON_SCHEDULE")).map { Mailbox(FilePath($0)) })
             let lock = try workspace.mergeLock()
             defer { lock.release() }
             try workspace.sweep()
@@ -59,9 +60,8 @@ struct AutonMerge: AsyncParsableCommand {
 
     /// The tasks whose next stage is the merge, each after what it depends on.
     private func ready(_ mailbox: Mailbox) throws -> [TaskMessage] {
-        let board = try TaskBoard(mailbox)
-        return try board.tasks.compactMap { task in
-            guard case .due(let attempt, .merge) = try board.state(of: task.id) else { return nil }
+        try TaskBoard(mailbox).states().compactMap { task, state in
+            guard case .due(let attempt, .merge) = state else { return nil }
             let message = try mailbox.find(TaskMessage.self, AttemptID(task: task.id, attempt: attempt).description)
             let approved = try mailbox.find(Review.self, message?.name ?? "")?.decision == .approve
             return approved ? message : nil

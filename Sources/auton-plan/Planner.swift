@@ -51,7 +51,7 @@ struct Planner {
         let plans = try plans()
         guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
         let board = try TaskBoard(mailbox)
-        let blocked = try board.tasks.filter { try board.state(of: $0.id) == .blocked }.map(\.id)
+        let blocked = try board.states().filter { $0.state == .blocked }.map(\.task.id)
         let composition = try await openComposition(plans)
         if blocked.isEmpty && composition == nil { return nil }
         let findings = (composition?.interactions ?? []).map(Self.evidence)
@@ -78,18 +78,18 @@ struct Planner {
         try Files.replace(mailbox.root.appending("graph.mk"), Array(try graph().makeFragment.utf8))
     }
 
-    /// The graph of the tasks that count: those that no re-plan has replaced or dropped.
+    /// The graph of the tasks that count: those that no re-plan has replaced or dropped, and that can start some day.
     func graph() throws -> PlanGraph {
         let board = try TaskBoard(mailbox)
-        let live = board.tasks.filter { !board.isAmended($0.id) }
+        let hopeless = board.needsDropped()
+        let live = board.tasks.filter { !board.isAmended($0.id) && !hopeless.contains($0.id) }
         return PlanGraph(tasks: live, dependencies: board.dependencies)
     }
 
     /// Tasks that can never start, each with what stands in its way.
     func stuck() throws -> [String] {
-        let board = try TaskBoard(mailbox)
-        return try board.tasks.compactMap { task in
-            guard case .stuck(let behind) = try board.state(of: task.id) else { return nil }
+        try TaskBoard(mailbox).states().compactMap { task, state in
+            guard case .stuck(let behind) = state else { return nil }
             return "\(task.id) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped"
         }
     }
@@ -131,8 +131,7 @@ struct Planner {
     private static let maxTurns = 30
 
     private func stateTable() throws -> String {
-        let board = try TaskBoard(mailbox)
-        return Table.format(try board.tasks.map { [$0.id, $0.role.rawValue, try board.state(of: $0.id).summary, $0.title] })
+        Table.format(try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary, $0.title] })
     }
 
     /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else.

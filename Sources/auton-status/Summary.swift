@@ -34,8 +34,7 @@ struct Summary: Codable {
     var turns: Int
 
     init(_ mailbox: Mailbox) throws {
-        let board = try TaskBoard(mailbox)
-        let states = try board.tasks.map { (task: $0, state: try board.state(of: $0.id)) }
+        let states = try TaskBoard(mailbox).states()
         tasks = states.map { task, state in
             Task(
                 id: task.id, role: task.role, title: task.title, attempts: mailbox.latestAttempt(of: task.id),

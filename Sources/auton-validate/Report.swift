@@ -19,7 +19,12 @@ struct Report {
     }
 
     private static func lines(of check: Check) -> [String] {
-        let word = switch check.status { case .passed: "PASS" case .failed: "FAIL" case .skipped: "SKIP" }
+        let word =
+            switch check.status {
+            case .passed: "PASS"
+            case .failed: "FAIL"
+            case .skipped: "SKIP"
+            }
         let time = check.status == .skipped ? "" : seconds(check.seconds)
         let line = "\(word) \(pad(check.name, 14)) \(pad(time, -6))  \(check.detail)"
         guard check.status == .failed else { return [trimmed(line)] }

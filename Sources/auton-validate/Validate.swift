@@ -44,7 +44,8 @@ struct Validate: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Build and boot this kernel tree.", valueName: "dir"))
     var directory: String?
 
-    @Option(help: ArgumentHelp("Attempts until a task is blocked.", discussion: "Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Attempts until a task is blocked.", discussion: "Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
     var attempts: Int?
 
     @Option(help: ArgumentHelp("Seconds until a boot counts as hung.", valueName: "s"))

@@ -1,0 +1,110 @@
+/* What the harness's own files and the acceptance tests share. Kernel code has no business here. */
+#ifndef AUTON_HARNESS_INTERNAL_H
+#define AUTON_HARNESS_INTERNAL_H
+
+#include "harness.h"
+
+/* ---- symbols of kernel.ld; only their addresses mean anything ---- */
+
+#define KERNEL_VIRT_BASE 0xFFFFFFFF80000000ull
+
+extern const char __kernel_phys_start[], __kernel_phys_end[], __boot_start[], __boot_end[];
+extern const char __text_start[], __text_end[], __rodata_start[], __rodata_end[];
+extern const char __data_start[], __data_end[], __bss_start[], __bss_end[], __kernel_end[];
+
+/* The address of a linker symbol, hidden from the optimiser, which would reason about array bounds. */
+static inline uintptr_t harness_addr(const void *symbol)
+{
+	uintptr_t value = (uintptr_t)symbol;
+	__asm__("" : "+r"(value));
+	return value;
+}
+
+/* ---- bss canary: bytes of bss that the image file fills with HARNESS_DIRTY ---- */
+
+#define HARNESS_DIRTY 0xA5
+#define HARNESS_CANARY 64
+extern volatile uint8_t harness_bss_head[HARNESS_CANARY], harness_bss_tail[HARNESS_CANARY];
+
+/* ---- what init_run() did: harness/self.c registers one probe a level ---- */
+
+extern volatile unsigned harness_init_count;
+extern volatile uint8_t harness_init_seen[32];  /* levels in the order of their calls */
+
+/* ---- ports ---- */
+
+static inline void harness_outb(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline void harness_outw(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+static inline uint8_t harness_inb(uint16_t port)
+{
+	uint8_t value;
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+/* ---- COM2 ---- */
+
+void report_char(char c);
+void report_text(const char *text);             /* anything that is not printable ASCII becomes '?' */
+void report_raw(const char *text);              /* our own literals */
+void report_unsigned(uint64_t value);
+void report_value(uint64_t value, bool is_signed);
+void report_end(void);                          /* ends the line and waits until the UART has sent it */
+void report_fresh_line(void);                   /* ends the line if one is begun */
+
+/* ---- fw_cfg ---- */
+
+enum {
+	FW_CFG_SIGNATURE    = 0x00,
+	FW_CFG_RAM_SIZE     = 0x03,             /* u64 */
+	FW_CFG_KERNEL_SIZE  = 0x08,             /* u32, 0 unless QEMU was given -kernel */
+	FW_CFG_INITRD_SIZE  = 0x0b,             /* u32 */
+	FW_CFG_CMDLINE_SIZE = 0x14,             /* u32, with the NUL */
+	FW_CFG_CMDLINE_DATA = 0x15,
+	FW_CFG_FILE_DIR     = 0x19,
+};
+
+bool fw_cfg_present(void);
+
+/* A little-endian item of `bytes` bytes. */
+uint64_t fw_cfg_number(uint16_t key, unsigned bytes);
+
+void fw_cfg_bytes(uint16_t key, char *buffer, size_t size);
+
+/* Reads a file item as a string without trailing white space; its length, FW_CFG_ABSENT, or FW_CFG_TOO_LONG. */
+enum { FW_CFG_ABSENT = -1, FW_CFG_TOO_LONG = -2 };
+int fw_cfg_string(const char *name, char *buffer, size_t size);
+
+/* ---- strings ---- */
+
+static inline size_t harness_strlen(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+
+static inline int harness_strcmp(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return (uint8_t)*a - (uint8_t)*b;
+}
+
+/* The harness's own versions, whose weak aliases serve a kernel that has no lib/ yet. */
+void *harness_memcpy(void *restrict to, const void *restrict from, size_t n);
+void *harness_memmove(void *to, const void *from, size_t n);
+void *harness_memset(void *to, int byte, size_t n);
+int harness_memcmp(const void *a, const void *b, size_t n);
+
+#endif

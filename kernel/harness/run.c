@@ -1,0 +1,291 @@
+/* The runner: decides from fw_cfg whether this is a test boot, runs the tests in order of suite and name,
+ * reports KTAP on COM2 and leaves through debug-exit. Every line is on the wire before the next thing runs,
+ * so the last `# run` of a hung or crashed boot names the test. */
+#include "internal.h"
+
+enum { DEBUG_EXIT = 0xf4 };
+
+extern const struct ktest *__start_ktests[], *__stop_ktests[];
+extern const struct kbench *__start_kbenches[], *__stop_kbenches[];
+
+static enum { RUNNING, FAILED, SKIPPED } state;
+static const char *skip_reason;
+
+_Noreturn void harness_exit(uint8_t code)
+{
+	harness_outb(DEBUG_EXIT, code);
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+_Noreturn void harness_panic(const char *why)
+{
+	report_fresh_line();
+	report_raw("# panic: ");
+	report_text(why ? why : "(no reason given)");
+	report_end();
+	harness_exit(HARNESS_PANIC);
+}
+
+/* ---- assertions ---- */
+
+static void fail_at(const char *file, int line, const char *expr)
+{
+	state = FAILED;
+	report_raw("# ");
+	report_text(file);
+	report_char(':');
+	report_unsigned((uint64_t)line);
+	report_raw(": ");
+	report_text(expr);
+	report_raw(": ");
+}
+
+void ktest_fail(const char *file, int line, const char *expr)
+{
+	fail_at(file, line, expr);
+	report_raw("false");
+	report_end();
+}
+
+void ktest_fail_eq(const char *file, int line, const char *expr, uint64_t a, bool a_signed, uint64_t b, bool b_signed)
+{
+	fail_at(file, line, expr);
+	report_value(a, a_signed);
+	report_raw(" != ");
+	report_value(b, b_signed);
+	report_end();
+}
+
+static void report_quoted(const char *text)
+{
+	if (!text) {
+		report_raw("NULL");
+		return;
+	}
+	report_char('"');
+	report_text(text);
+	report_char('"');
+}
+
+void ktest_fail_str(const char *file, int line, const char *expr, const char *a, const char *b)
+{
+	fail_at(file, line, expr);
+	report_quoted(a);
+	report_raw(" != ");
+	report_quoted(b);
+	report_end();
+}
+
+void ktest_skip(const char *reason)
+{
+	if (state == RUNNING) {
+		state = SKIPPED;
+		skip_reason = reason;
+	}
+}
+
+void ktest_note(const char *what, uint64_t value)
+{
+	report_raw("# ");
+	report_text(what);
+	report_char(' ');
+	report_unsigned(value);
+	report_end();
+}
+
+bool ktest_streq(const char *a, const char *b)
+{
+	return a == b || (a && b && harness_strcmp(a, b) == 0);
+}
+
+/* ---- order and selection ---- */
+
+/* The first two members of tests and benchmarks agree: suite, name. */
+struct entry {
+	const char *suite, *name;
+};
+
+static int compare(const struct entry *a, const struct entry *b)
+{
+	int by_suite = harness_strcmp(a->suite, b->suite);
+
+	return by_suite ? by_suite : harness_strcmp(a->name, b->name);
+}
+
+/* Shell sort: the linker's order, which is that of file names, must not show. */
+static void sort(const struct entry **table, size_t count)
+{
+	for (size_t gap = count / 2; gap; gap /= 2)
+		for (size_t i = gap; i < count; i++) {
+			const struct entry *moved = table[i];
+			size_t j = i;
+
+			for (; j >= gap && compare(table[j - gap], moved) > 0; j -= gap)
+				table[j] = table[j - gap];
+			table[j] = moved;
+		}
+}
+
+/* Whether a comma-separated list names the suite. */
+static bool listed(const char *list, const char *suite)
+{
+	while (*list) {
+		size_t n = 0;
+
+		while (suite[n] && list[n] == suite[n])
+			n++;
+		if (!suite[n] && (!list[n] || list[n] == ','))
+			return true;
+		while (*list && *list != ',')
+			list++;
+		if (*list)
+			list++;
+	}
+	return false;
+}
+
+static void report_name(const char *suite, const char *name)
+{
+	report_text(suite);
+	report_char('.');
+	report_text(name);
+}
+
+/* ---- running ---- */
+
+static void run_test(const struct ktest *test, unsigned number, unsigned count[3])
+{
+	state = RUNNING;
+	report_raw("# run ");
+	report_name(test->suite, test->name);
+	report_end();
+
+	test->run();
+
+	report_fresh_line();
+	report_raw(state == FAILED ? "not ok " : "ok ");
+	report_unsigned(number);
+	report_char(' ');
+	report_name(test->suite, test->name);
+	if (state == SKIPPED) {
+		report_raw(" # SKIP ");
+		report_text(skip_reason ? skip_reason : "");
+	}
+	report_end();
+	count[state]++;
+}
+
+static uint64_t ticks(const struct kbench *bench, uint64_t n)
+{
+	uint32_t low, high;
+	uint64_t start;
+
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	start = (uint64_t)high << 32 | low;
+	bench->run(n);
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return ((uint64_t)high << 32 | low) - start;
+}
+
+/* Twice as many iterations less once as many: set-up and the clock itself drop out. */
+static void run_bench(const struct kbench *bench)
+{
+	enum { ITERATIONS = 1000 };
+	uint64_t once, twice;
+
+	report_raw("# bench ");
+	report_name(bench->suite, bench->name);
+	report_char(' ');
+	ticks(bench, 1);
+	once = ticks(bench, ITERATIONS);
+	twice = ticks(bench, 2 * ITERATIONS);
+	report_unsigned(twice > once ? (twice - once + ITERATIONS / 2) / ITERATIONS : 0);
+	report_end();
+}
+
+/* A boot that was asked for something it cannot do is a failed one. */
+static _Noreturn void refuse(const char *why)
+{
+	report_raw("# harness: ");
+	report_raw(why);
+	report_end();
+	harness_exit(HARNESS_FAIL);
+}
+
+/* An optional fw_cfg string; false if absent. */
+static bool option(const char *name, char *buffer, size_t size)
+{
+	int length = fw_cfg_string(name, buffer, size);
+
+	if (length == FW_CFG_TOO_LONG)
+		refuse("a fw_cfg item is too long");
+	return length != FW_CFG_ABSENT;
+}
+
+static bool is_hex(const char *text)
+{
+	if (!*text)
+		return false;
+	for (; *text; text++)
+		if (!((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'f') || (*text >= 'A' && *text <= 'F')))
+			return false;
+	return true;
+}
+
+void harness_run(void)
+{
+	static char nonce[129], suites[1024], benches[1024], run[16];
+	const size_t total = (size_t)(__stop_ktests - __start_ktests);
+	const size_t total_benches = (size_t)(__stop_kbenches - __start_kbenches);
+	unsigned count[3] = { 0, 0, 0 }, selected = 0, number = 0;
+	bool all;
+
+	if (!fw_cfg_present())
+		return;
+	if (!option("opt/auton/nonce", nonce, sizeof nonce)) {
+		if (option("opt/auton/run", run, sizeof run) && harness_strcmp(run, "none") == 0)
+			harness_exit(HARNESS_PASS);
+		return;
+	}
+
+	report_raw("KTAP version 1");
+	report_end();
+	if (!is_hex(nonce))
+		refuse("the nonce is not a hexadecimal string");
+	all = !option("opt/auton/suites", suites, sizeof suites);
+
+	sort((const struct entry **)__start_ktests, total);
+	for (size_t i = 0; i < total; i++)
+		selected += all || listed(suites, __start_ktests[i]->suite);
+
+	report_raw("1..");
+	report_unsigned(selected);
+	report_end();
+	report_raw("# auton nonce ");
+	report_text(nonce);
+	report_end();
+
+	for (size_t i = 0; i < total; i++)
+		if (all || listed(suites, __start_ktests[i]->suite))
+			run_test(__start_ktests[i], ++number, count);
+
+	if (option("opt/auton/bench", benches, sizeof benches)) {
+		all = harness_strcmp(benches, "all") == 0;
+		sort((const struct entry **)__start_kbenches, total_benches);
+		for (size_t i = 0; i < total_benches; i++)
+			if (all || listed(benches, __start_kbenches[i]->suite))
+				run_bench(__start_kbenches[i]);
+	}
+
+	report_raw("# auton end ");
+	report_text(nonce);
+	report_raw(" pass ");
+	report_unsigned(count[RUNNING]);
+	report_raw(" fail ");
+	report_unsigned(count[FAILED]);
+	report_raw(" skip ");
+	report_unsigned(count[SKIPPED]);
+	report_end();
+	harness_exit(count[RUNNING] && !count[FAILED] ? HARNESS_PASS : HARNESS_FAIL);
+}
