@@ -51,11 +51,12 @@ package struct Mailbox: Sendable {
     /// Files many messages, durable once this returns, with one flush of the file system for them all.
     /// Names that are taken already are left as they are.
     package func fileAll<M: Message>(_ messages: [M]) throws {
-        let files = try messages.map { message in
+        let files = try messages.filter { !has(M.kind, $0.name) }.map { message in
             let file = (temporary: temporary(M.kind, message.name), target: path(M.kind, message.name))
             try Files.write(file.temporary, try Self.encode(message), sync: false)
             return file
         }
+        if files.isEmpty { return }
         try Files.syncFileSystem(of: root)
         for file in files where try !Files.renameNew(file.temporary, to: file.target) {
             try Files.removeTree(file.temporary)
