@@ -14,7 +14,12 @@ struct BaseResult: Sendable {
     static func of(commit: String, tree: String, in workspace: Workspace, seconds: Double) async throws -> BaseResult {
         if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
         let name = "base-\(tree)"
-        let lock = try FileLock(workspace.root.appending(".auton/lock").appending(name))
+        var lock = try workspace.lock(name)
+        while lock == nil {
+            // Not by waiting in the kernel: whoever holds it may need this thread to go on.
+            try await Task.sleep(for: .milliseconds(20))
+            lock = try workspace.lock(name)
+        }
         defer { withExtendedLifetime(lock) {} }
         if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
         let worktree = try await workspace.worktree(name, commit: commit)

@@ -15,7 +15,7 @@ struct TemporaryCopy {
     }
 
     /// Links are left out: they would show the sandbox what they lead to.
-    private static func copy(_ source: FilePath, to target: FilePath) throws {
+    static func copy(_ source: FilePath, to target: FilePath) throws {
         switch Files.type(of: source) {
         case S_IFDIR:
             try Files.createDirectories(target)
