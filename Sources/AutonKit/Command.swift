@@ -57,6 +57,7 @@ package struct CommandResult: Sendable {
 
 /// Runs a child process to its end.
 package struct Command: Sendable {
+    /// A name, which is looked up in PATH, or a path.
     package var program: String
     package var arguments: [String]
     package var environment: [String: String]
@@ -87,7 +88,7 @@ package struct Command: Sendable {
         if timeLimit != nil { options.processGroupID = 0 }
         do {
             let result = try await Subprocess.run(
-                .name(program), arguments: Arguments(arguments), environment: .custom(keyed(environment)),
+                executable, arguments: Arguments(arguments), environment: .custom(keyed(environment)),
                 workingDirectory: directory, platformOptions: options, input: .inputWriter, output: .sequence, error: .sequence
             ) { execution in
                 try await communicate(
@@ -106,6 +107,10 @@ package struct Command: Sendable {
         } catch let error as SubprocessError {
             throw AutonError(.tryAgain, "cannot run: \(error)", at: program)
         }
+    }
+
+    private var executable: Executable {
+        program.contains("/") ? .path(FilePath(program)) : .name(program)
     }
 
     private struct Exchange: Sendable {
