@@ -8,9 +8,12 @@ struct KTAPParser {
         var plan: Int?
         var results = 0
         var failed: [String] = []
+        /// What speaks against the next result of this block: a block of subtests that was before it.
+        var pending: [String] = []
 
-        /// What speaks against a subtest's block once it is over.
+        /// What speaks against the block once it is over.
         var complaint: String? {
+            let failed = failed + pending
             if !failed.isEmpty { return "subtests failed: " + failed.joined(separator: ", ") }
             if let plan, plan != results { return "\(plan) subtests planned, \(results) reported" }
             return nil
@@ -75,15 +78,16 @@ struct KTAPParser {
         case .plan(let count): nested[index].block.plan = nested[index].block.plan ?? count
         case .result(let result):
             nested[index].block.results += 1
-            if Self.outcome(of: result) == .notOk { nested[index].block.failed.append(result.name) }
+            let complaints = nested[index].block.pending
+            nested[index].block.pending = []
+            if Self.outcome(of: result) == .notOk || !complaints.isEmpty { nested[index].block.failed.append(result.name) }
         default: break
         }
     }
 
-    /// A block whose parent's result never comes counts against the block around it.
     private mutating func closeInnermost() {
         guard let complaint = nested.popLast()?.block.complaint else { return }
-        if nested.isEmpty { top.failed.append(complaint) } else { nested[nested.count - 1].block.failed.append(complaint) }
+        if nested.isEmpty { top.pending.append(complaint) } else { nested[nested.count - 1].block.pending.append(complaint) }
     }
 
     private mutating func record(_ result: KTAPLine.Result) {
@@ -102,11 +106,9 @@ struct KTAPParser {
         var test = TestResult(name: result.name, outcome: Self.outcome(of: result), diagnostics: diagnostics)
         counts[test.outcome == .ok ? 0 : test.outcome == .skip ? 2 : 1] += 1
         while !nested.isEmpty { closeInnermost() }
-        for complaint in top.failed {
-            test.outcome = .notOk
-            test.diagnostics.append(complaint)
-        }
-        top.failed = []
+        if !top.pending.isEmpty { test.outcome = .notOk }
+        test.diagnostics += top.pending
+        top.pending = []
         diagnostics = []
         report.tests.append(test)
     }
