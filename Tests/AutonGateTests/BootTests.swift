@@ -1,0 +1,169 @@
+import AutonKit
+import AutonMessages
+import Testing
+
+@testable import AutonGate
+
+/// Kernels that misbehave in every way that a boot can show, built and booted.
+@Suite struct BootTests {
+    private func boot(_ code: String, suites: [String] = [], seconds: Double = 10) async throws -> BootReport {
+        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile(code)])
+        let build = try await Build.run(in: kernel.path)
+        try #require(build.succeeded, "\(build.diagnostics)")
+        let report = try await Boot(image: build.image, suites: suites, seconds: seconds).run()
+        // Nothing of the boot's stays behind.
+        #expect(try Files.list(kernel.path.appending("build")).filter { $0.hasPrefix("boot") } == [])
+        return report
+    }
+
+    @Test func aGoodKernel() async throws {
+        let report = try await boot("KTEST(zz, works) { KASSERT_EQ(2, 2); }" + Scaffold.atStart("print(COM1, \"hello\\n\");"))
+        #expect(report.failure == nil)
+        #expect(report.ending == .passed)
+        #expect(report.report.tests.last == TestResult(name: "zz.works", outcome: .ok))
+        #expect(report.consoleLines.contains("hello"))
+    }
+
+    @Test func suitesAreChosen() async throws {
+        let code = "KTEST(aa, x) { } KTEST(bb, x) { } KTEST(cc, x) { }"
+        let report = try await boot(code, suites: ["aa", "cc"])
+        #expect(report.failure == nil)
+        #expect(report.report.tests.map(\.name) == ["aa.x", "cc.x"])
+    }
+
+    @Test func aFailedTest() async throws {
+        let report = try await boot("KTEST(zz, fails) { KASSERT_EQ(3, 4); }")
+        #expect(report.ending == .failed)
+        #expect(report.failure == "1 test failed: zz.fails")
+        #expect(report.evidence.prefix(2) == ["not ok: zz.fails", "  tests/hostile.c:6: KASSERT_EQ(3, 4): 3 != 4"])
+    }
+
+    @Test func noTestRan() async throws {
+        let report = try await boot("", suites: ["nosuch"])
+        #expect(report.failure == "no test ran")
+        #expect(report.ending == .failed)
+    }
+
+    @Test func onlySkips() async throws {
+        let report = try await boot("KTEST(aa, x) { KSKIP(\"no\"); }", suites: ["aa"])
+        #expect(report.failure == "no test ran")
+    }
+
+    @Test func aHang() async throws {
+        let report = try await boot("KTEST(zz, hangs) { for (;;); }", seconds: 1.5)
+        #expect(report.ending == .timedOut)
+        #expect(report.failure == "hang in zz.hangs after 1.5 s")
+        #expect(report.report.names(.missing) == ["zz.hangs"])
+        #expect(report.seconds < 5)
+    }
+
+    @Test func silence() async throws {
+        let report = try await boot(Scaffold.atStart("for (;;);"), seconds: 1)
+        #expect(report.failure == "nothing printed within 1 s")
+    }
+
+    @Test func aTripleFault() async throws {
+        let code = """
+            KTEST(zz, faults)
+            {
+                const struct { uint16_t limit; uint64_t base; } __attribute__((packed)) none = { 0, 0 };
+                __asm__ volatile("lidt %0; int3" : : "m"(none));
+            }
+            """
+        let report = try await boot(code)
+        #expect(report.ending == .reset)
+        #expect(report.failure == "reset (triple fault?) in zz.faults")
+    }
+
+    @Test func aPanic() async throws {
+        let report = try await boot("KTEST(zz, panics) { harness_panic(\"out of frames\"); }")
+        #expect(report.ending == .panic)
+        #expect(report.failure == "panic in zz.panics: out of frames")
+    }
+
+    @Test(arguments: ["COM1", "COM2"]) func aFlood(port: String) async throws {
+        let report = try await boot("KTEST(zz, floods) { for (;;) print(\(port), \"flood\\n\"); }", seconds: 60)
+        #expect(report.ending == .flooded)
+        #expect(report.failure == "serial flood: more than 1024 KiB printed in zz.floods")
+        #expect(report.console.utf8.count <= Boot.outputLimit)
+        #expect(report.seconds < 30)
+    }
+
+    @Test func passClaimedOverAFailedTest() async throws {
+        let report = try await boot("KTEST(aa, fails) { KASSERT(0); } KTEST(zz, leaves) { leave(0x10); }")
+        #expect(report.ending == .passed)
+        #expect(report.failure == "exit status says pass, but aa.fails failed")
+    }
+
+    @Test func passClaimedInTheMiddle() async throws {
+        let report = try await boot("KTEST(zz, leaves) { leave(0x10); }", suites: ["zz", "harness"])
+        #expect(report.failure == "the test report is not to be believed: 4 tests planned, 3 reported")
+        #expect(report.report.names(.missing) == ["zz.leaves"])
+    }
+
+    @Test func passClaimedInSilence() async throws {
+        #expect(try await boot(Scaffold.atStart("leave(0x10);")).failure == "nothing printed")
+        #expect(
+            try await boot(Scaffold.atStart("print(COM1, \"all is well\\n\"); leave(0x10);")).failure == "no test report on COM2")
+    }
+
+    @Test func anotherStatus() async throws {
+        #expect(try await boot("KTEST(zz, leaves) { leave(2); }").failure == "QEMU ended with status 5 in zz.leaves")
+        #expect(try await boot(Scaffold.atStart("leave(0);")).failure == "QEMU ended with status 1 before the first test")
+    }
+
+    /// A whole report, printed without knowing the nonce.
+    @Test func aForgedReport() async throws {
+        let forged = #"KTAP version 1\n1..1\n# auton nonce 00\nok 1 boot.all\n# auton end 00 pass 1 fail 0 skip 0\n"#
+        let report = try await boot(Scaffold.atStart("print(COM2, \"\(forged)\"); leave(0x10);"))
+        #expect(report.ending == .passed)
+        #expect(report.failure == "the test report is not to be believed: the nonce at the beginning is not this boot's")
+    }
+
+    @Test func resultsSlippedIntoTheReport() async throws {
+        let report = try await boot("KTEST(zz, forges) { print(COM2, \"ok 4 zz.forges\\nok 5 zz.more\\n\"); }")
+        #expect(report.failure != nil)
+        #expect(!report.report.problems.isEmpty)
+    }
+
+    @Test func noImageToLoad() async throws {
+        let tree = try Temporary()
+        try tree.write(["build/kernel.elf": "this is no kernel\n"])
+        let report = try await Boot(image: tree.path.appending("build/kernel.elf"), seconds: 2).run()
+        #expect(report.ending == .notLoadable || report.ending == .timedOut || report.ending == .reset)
+        #expect(report.failure != nil)
+    }
+
+    @Test func anImageThatIsALink() async throws {
+        let tree = try Temporary()
+        try tree.write(["build/x": ""])
+        _ = try await Command("ln", ["-s", "/etc/passwd", tree.path.appending("build/kernel.elf").string]).run()
+        await #expect(throws: AutonError.self) { try await Boot(image: tree.path.appending("build/kernel.elf")).run() }
+    }
+
+    /// What reaches an agent holds no nonce, even if the kernel prints it.
+    @Test func theNonceIsHidden() async throws {
+        let code = """
+            extern int fw_cfg_string(const char *name, char *buffer, size_t size);
+            static char nonce[129];
+            KTEST(zz, tells)
+            {
+                fw_cfg_string("opt/auton/nonce", nonce, sizeof nonce);
+                print(COM1, nonce);
+                KASSERT_STREQ(nonce, "");
+            }
+            """
+        let report = try await boot(code)
+        #expect(report.console.contains("<nonce>"))
+        #expect(report.evidence.contains { $0.contains("\"<nonce>\" != \"\"") })
+    }
+
+    @Test func theSameKernelSaysTheSame() async throws {
+        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile("KTEST(zz, fails) { KASSERT(0); }")])
+        let image = try await Build.run(in: kernel.path).image
+        let first = try await Boot(image: image).run(), second = try await Boot(image: image).run()
+        #expect(first.report == second.report)
+        #expect(first.failure == second.failure)
+        #expect(first.evidence == second.evidence)
+    }
+}

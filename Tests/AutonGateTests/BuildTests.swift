@@ -1,0 +1,60 @@
+import AutonKit
+import Testing
+
+@testable import AutonGate
+
+@Suite struct BuildTests {
+    @Test func theScaffoldBuilds() async throws {
+        let kernel = try Temporary.kernel([:])
+        let result = try await Build.run(in: kernel.path)
+        #expect(result.succeeded, "\(result.diagnostics)")
+        #expect(result.image == kernel.path.appending("build/kernel.elf"))
+        #expect(result.failure == "")
+    }
+
+    @Test func errorsAreWholeAndInOneOrder() async throws {
+        // The first file takes longer, so that its errors come last where nobody waits for them.
+        let slow = (1...3_000).map { "typedef int t\($0);\n" }.joined()
+        let kernel = try Temporary.kernel([
+            "tests/a.c": slow + "int a = x;\nint aa = y;\n", "tests/b.c": "int b = z;\n",
+        ])
+        let result = try await Build.run(in: kernel.path)
+        #expect(!result.succeeded)
+        #expect(
+            result.diagnostics.filter { $0.contains("error: ") } == [
+                "tests/a.c:3001:9: error: 'x' undeclared here (not in a function)",
+                "tests/a.c:3002:10: error: 'y' undeclared here (not in a function)",
+                "tests/b.c:1:9: error: 'z' undeclared here (not in a function)",
+            ])
+        #expect(result.failure == "3 errors")
+        #expect(!result.diagnostics.contains { $0.hasPrefix("make") })
+        #expect(!result.diagnostics.contains { $0.contains(kernel.path.string) })
+    }
+
+    @Test func anotherMakefileIsNotTaken() async throws {
+        let kernel = try Temporary.kernel(["GNUmakefile": "all:\n\tmkdir -p build; echo forged >build/kernel.elf\n"])
+        let image = try await Build.run(in: kernel.path).image
+        #expect(try Files.read(image).prefix(4) == [0x7f, 0x45, 0x4c, 0x46])
+    }
+
+    /// An image that leads out of the sandbox would be read by us, who are outside.
+    @Test(arguments: [
+        "mkdir -p build; ln -s /etc/passwd build/kernel.elf", "mkdir x; echo x >x/kernel.elf; ln -s x build", "true",
+    ])
+    func anImageThatIsNone(recipe: String) async throws {
+        let tree = try Temporary()
+        try tree.write(["Makefile": "all:\n\t\(recipe)\n"])
+        try Worktree.handOver(tree.path)
+        let result = try await Build.run(in: tree.path)
+        #expect(!result.succeeded)
+        #expect(result.failure == "make succeeded, but made no build/kernel.elf")
+    }
+
+    @Test func noMakefile() async throws {
+        let tree = try Temporary()
+        try Worktree.handOver(tree.path)
+        let result = try await Build.run(in: tree.path)
+        #expect(result.failure == "make ended with status 2")
+        #expect(result.diagnostics.first?.contains("Makefile: No such file or directory") == true)
+    }
+}

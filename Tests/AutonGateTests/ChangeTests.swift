@@ -1,0 +1,78 @@
+import AutonKit
+import Testing
+
+@testable import AutonGate
+
+@Suite struct ChangeTests {
+    private typealias Hunk = Change.File.Hunk
+
+    @Test func whatChangedIsRead() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "one\ntwo\nthree\n", "gone.c": "x\n", "kept.c": "k\n", "run": "r\n"])
+        let change = try await ws.change([
+            "a.c": .write("one\n2\nthree\nfour"), "gone.c": .delete, "new/b.c": .write("n\n"), "run": .executable("r\n"),
+            "empty": .write(""),
+        ])
+        #expect(change.files.map(\.path) == ["a.c", "empty", "gone.c", "new/b.c", "run"])
+        #expect(change.files.map(\.status) == [.modified, .added, .deleted, .added, .modified])
+        #expect(
+            change.files[0].hunks == [Hunk(removed: ["two"], added: ["2"]), Hunk(added: ["four"])])
+        #expect(change.files[1].hunks == [])
+        #expect(change.files[2].removed == ["x"])
+        #expect(change.files[3].added == ["n"])
+        #expect(change.files[4].hunks == [])
+        #expect(change.files.map(\.oldMode) == [0o100644, 0, 0o100644, 0, 0o100644])
+        #expect(change.files.map(\.newMode) == [0o100644, 0o100644, 0, 0o100644, 0o100755])
+        #expect(change.files.map(\.oldSize) == [14, nil, 2, nil, 2])
+        #expect(change.files.map(\.newSize) == [16, 0, nil, 2, 2])
+    }
+
+    @Test func nothingChanged() async throws {
+        let ws = try await TestWorkspace(only: ["a": "x\n"])
+        #expect(try await ws.change([:]).files.isEmpty)
+    }
+
+    /// Lines and names that look like a patch's own must not move what follows to another file.
+    @Test func whatLooksLikeAPatchIsNone() async throws {
+        let ws = try await TestWorkspace(only: ["z.c": "z\n"])
+        let lines = ["diff --git a/x b/x", "@@ -1,9 +1,9 @@", "+++ b/x", "--- a/x", "\\ No newline at end of file"]
+        let change = try await ws.change([
+            "a\ndiff --git a b\n@@ -1 +1 @@": .write("first\n"), "b.c": .write(lines.joined(separator: "\n")),
+            "z.c": .write("last\n"),
+        ])
+        #expect(change.files.map(\.path) == ["a\ndiff --git a b\n@@ -1 +1 @@", "b.c", "z.c"])
+        #expect(change.files.map(\.added) == [["first"], lines, ["last"]])
+        #expect(change.files[2].removed == ["z"])
+    }
+
+    @Test func linksAndSubmodules() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "a\n", "z.c": "z\n"])
+        let change = try await ws.change(["a.c": .link(to: "/etc/passwd"), "m": .submodule, "z.c": .write("last\n")])
+        #expect(change.files.map(\.status) == [.typeChanged, .added, .modified])
+        #expect(change.files.map(\.newMode) == [0o120000, 0o160000, 0o100644])
+        #expect(change.files.map(\.newSize) == [11, nil, 5])
+        #expect(change.files[0].removed == ["a"])
+        #expect(change.files[0].added == ["/etc/passwd"])
+        #expect(change.files[2].added == ["last"])
+    }
+
+    @Test func bytesThatAreNoText() async throws {
+        let ws = try await TestWorkspace(only: ["a": "x\n"])
+        let late = Array(String(repeating: "x\n", count: 10_000).utf8) + [0]
+        let change = try await ws.change([
+            "binary": .bytes([0, 1, 2]), "late": .bytes(late), "latin1": .bytes([0x66, 0xfc, 0x72, 0x0a]),
+            "utf8": .write("für\n"),
+        ])
+        #expect(change.files.map(\.path) == ["binary", "late", "latin1", "utf8"])
+        #expect(change.files.map(\.isBinary) == [true, true, false, false])
+        #expect(change.files.map(\.isUTF8) == [true, true, false, true])
+    }
+
+    /// An attribute on the base, or in the user's checkout, must not hide what a change does.
+    @Test func attributesHideNothing() async throws {
+        let ws = try await TestWorkspace(only: [".gitattributes": "*.c -diff binary\n", "a.c": "old\n"])
+        let file = try #require(try await ws.change(["a.c": .write("new\n")]).files.first)
+        #expect(file.added == ["new"])
+        #expect(file.removed == ["old"])
+        #expect(!file.isBinary)
+    }
+}

@@ -1,0 +1,233 @@
+import AutonKit
+import AutonMessages
+import Testing
+
+@testable import AutonGate
+
+/// Commits in a real workspace, judged.
+@Suite struct GateTests {
+    private static let good = "#include \"harness.h\"\n\nKTEST(demo, one)\n{\n\tKASSERT_EQ(1 + 1, 2);\n}\n"
+
+    private func judge(
+        _ edits: [String: TestWorkspace.Edit], task: TaskMessage? = .sample(), in ws: TestWorkspace, seconds: Double = 10
+    ) async throws -> Judgement {
+        var gate = Gate(workspace: ws.workspace)
+        gate.bootSeconds = seconds
+        let judgement = try await gate.judge(
+            commit: try await ws.commit(edits), base: try await ws.workspace.main(), task: task, purpose: "test")
+        #expect(judgement.checks.map(\.name) == CheckName.all)
+        // The checkout is gone.
+        #expect(try Files.list(ws.workspace.root.appending(".auton/worktree")) == [])
+        return judgement
+    }
+
+    private func failure(_ judgement: Judgement) -> [String] {
+        judgement.checks.filter { $0.status == .failed }.map { "\($0.name): \($0.detail)" }
+    }
+
+    private func states(_ judgement: Judgement) -> [String: Check.Status] {
+        Dictionary(uniqueKeysWithValues: judgement.checks.map { ($0.name, $0.status) })
+    }
+
+    @Test func aGoodCandidate() async throws {
+        let ws = try await TestWorkspace()
+        let judgement = try await judge(["tests/demo.c": .write(Self.good)], in: ws)
+        #expect(failure(judgement) == [])
+        #expect(judgement.accepted)
+        #expect(judgement.tests.first { $0.name == "demo.one" }?.outcome == .ok)
+        #expect(states(judgement)["acceptance"] == .passed)
+        #expect(states(judgement)["regression"] == .passed)
+        #expect(states(judgement)["console"] == .skipped)
+        #expect(judgement.tree == (try await ws.git.tree(of: judgement.commit)))
+    }
+
+    @Test func nothingChanged() async throws {
+        let judgement = try await judge([:], in: try await TestWorkspace())
+        #expect(failure(judgement) == ["changes: nothing is changed"])
+        #expect(states(judgement)["build"] == .skipped)
+    }
+
+    /// All diff rules are looked at, and nothing is built after one is broken.
+    @Test func everyBrokenRuleIsTold() async throws {
+        let ws = try await TestWorkspace(adding: ["tests/old.c": Self.good])
+        let judgement = try await judge(
+            ["acceptance/boot.c": .write("\n"), "tests/old.c": .delete, "tests/passwd.c": .link(to: "/etc/passwd")], in: ws)
+        #expect(
+            failure(judgement) == [
+                "scope: acceptance/boot.c: not one of the task's paths (tests/)",
+                "protected: acceptance/boot.c: protected, only the user may change it",
+                "weakened-tests: tests/old.c: a file of tests is deleted",
+                "files: tests/passwd.c: a symbolic link",
+            ])
+        #expect(states(judgement)["build"] == .skipped)
+        #expect(!judgement.accepted)
+    }
+
+    @Test func aBuildThatFails() async throws {
+        let judgement = try await judge(["tests/demo.c": .write("int x = ;\n")], in: try await TestWorkspace())
+        #expect(failure(judgement) == ["build: 1 error"])
+        let evidence = judgement.checks.first { $0.name == "build" }?.evidence ?? []
+        #expect(evidence.first == "tests/demo.c:1:9: error: expected expression before ';' token")
+        #expect(states(judgement)["boot"] == .skipped)
+    }
+
+    @Test func aBootThatHangs() async throws {
+        let code = Scaffold.hostile("KTEST(demo, hangs) { for (;;); }")
+        let judgement = try await judge(["tests/demo.c": .write(code)], in: try await TestWorkspace(), seconds: 1.5)
+        #expect(failure(judgement) == ["boot: hang in demo.hangs after 1.5 s"])
+        #expect(states(judgement)["acceptance"] == .skipped)
+    }
+
+    @Test func aTestThatPassedOnTheBase() async throws {
+        let ws = try await TestWorkspace(adding: ["mm/demo.c": Self.good])
+        let gone = try await judge(
+            ["mm/demo.c": .delete, "tests/demo.c": .write(Self.good.replacing("one", with: "two"))],
+            task: .sample(paths: ["tests/", "mm/"]), in: ws)
+        #expect(failure(gone) == ["regression: 1 test passed on the base: demo.one"])
+        let skipped = try await judge(
+            ["mm/demo.c": .write(Self.good.replacing("KASSERT_EQ(1 + 1, 2);", with: "KSKIP(\"x\");"))],
+            task: .sample(paths: ["mm/"]), in: ws)
+        #expect(failure(skipped) == ["regression: 1 test passed on the base: demo.one"])
+        #expect(skipped.checks.first { $0.status == .failed }?.evidence == ["demo.one: skip"])
+    }
+
+    @Test func acceptance() async throws {
+        let ws = try await TestWorkspace()
+        let file = ["tests/demo.c": TestWorkspace.Edit.write(Self.good + "KTEST(demo, skips) { KSKIP(\"x\"); }\n")]
+        let absent = try await judge(file, task: .sample(accept: ["demo.one", "nosuch.*"]), in: ws)
+        #expect(failure(absent) == ["acceptance: nosuch.*: no such test"])
+        #expect(failure(try await judge(file, task: .sample(accept: ["demo.*"]), in: ws)) == ["acceptance: demo.skips: skip"])
+        #expect(
+            failure(try await judge(file, task: .sample(accept: []), in: ws))
+                == ["acceptance: the task names no test that shows it done"])
+        #expect(try await judge(file, task: .sample(role: .architect, accept: []), in: ws).accepted)
+    }
+
+    @Test func aTesterAddsTests() async throws {
+        let ws = try await TestWorkspace()
+        let tester = TaskMessage.sample(role: .tester, accept: [])
+        #expect(try await judge(["tests/demo.c": .write(Self.good)], task: tester, in: ws).accepted)
+        let none = try await judge(["tests/demo.c": .write("int nothing;\n")], task: tester, in: ws)
+        #expect(failure(none) == ["new-tests: no test that passes is new"])
+    }
+
+    @Test func byHandThereIsNoTask() async throws {
+        let judgement = try await judge(["mm/x.c": .write("int x;\n")], task: nil, in: try await TestWorkspace())
+        #expect(judgement.accepted)
+        #expect(states(judgement)["scope"] == .skipped)
+    }
+
+    @Test func aBrokenBaseIsNoMeasure() async throws {
+        let ws = try await TestWorkspace(adding: ["mm/x.c": "int x = ;\n"])
+        let commit = try await ws.commit(["mm/x.c": .write("int x;\n")])
+        var gate = Gate(workspace: ws.workspace)
+        let main = try await ws.workspace.main()
+        await #expect { try await gate.judge(commit: commit, base: main, task: nil, purpose: "x") } throws: { error in
+            (error as? AutonError)?.what == "the base itself does not pass: build: 1 error"
+        }
+        gate.acceptsBrokenBase = true
+        let judgement = try await gate.judge(commit: commit, base: main, task: nil, purpose: "x")
+        #expect(judgement.accepted)
+        #expect(states(judgement)["regression"] == .skipped)
+    }
+
+    @Test func resultsAreKeptByTree() async throws {
+        let ws = try await TestWorkspace()
+        let good = try await judge(["tests/demo.c": .write(Self.good)], in: ws)
+        let base = try await ws.git.tree(of: "main")
+        #expect(TreeRecord.find(tree: good.tree, in: ws.workspace)?.tests == good.tests)
+        #expect(TreeRecord.find(tree: base, in: ws.workspace)?.passed.isEmpty == false)
+        let bad = try await judge(["tests/demo.c": .write(Scaffold.hostile("KTEST(demo, no) { KASSERT(0); }"))], in: ws)
+        #expect(TreeRecord.find(tree: bad.tree, in: ws.workspace) == nil)
+        // A record is what the base is measured by; one that is damaged is made again.
+        let path = ws.workspace.cache.appending("boot-\(base).json")
+        try Files.write(path, Array("{".utf8), sync: false)
+        #expect(try await judge(["tests/demo.c": .write(Self.good)], in: ws).accepted)
+        #expect(TreeRecord.find(tree: base, in: ws.workspace) != nil)
+    }
+
+    @Test func oneJudgementAtATimeForAPurpose() async throws {
+        let ws = try await TestWorkspace()
+        let lock = try #require(try ws.workspace.lock("gate-test"))
+        await #expect { try await judge(["tests/demo.c": .write(Self.good)], in: ws) } throws: { error in
+            (error as? AutonError)?.status == .tryAgain
+        }
+        withExtendedLifetime(lock) {}
+    }
+
+    @Test func manyGatesAtOnce() async throws {
+        let ws = try await TestWorkspace()
+        let main = try await ws.workspace.main()
+        let gate = Gate(workspace: ws.workspace)
+        let commits = try await [
+            ws.commit(["tests/a.c": .write(Self.good)]), ws.commit(["tests/b.c": .write("int x = ;\n")]),
+            ws.commit(["tests/c.c": .write(Self.good.replacing("1 + 1", with: "1"))]),
+            ws.commit(["tests/d.c": .write(Self.good)]),
+        ]
+        let found = try await withThrowingTaskGroup(of: (Int, Judgement).self) { group in
+            for (index, commit) in commits.enumerated() {
+                group.addTask {
+                    (index, try await gate.judge(commit: commit, base: main, task: .sample(), purpose: "many-\(index)"))
+                }
+            }
+            return try await group.reduce(into: [Int: Judgement]()) { $0[$1.0] = $1.1 }
+        }
+        #expect((0..<4).map { failure(found[$0]!) } == [[], ["build: 1 error"], ["boot: 1 test failed: demo.one"], []])
+    }
+
+    /// All of a judgement but its times is the same every time.
+    @Test func theSameCommitIsJudgedTheSame() async throws {
+        let ws = try await TestWorkspace()
+        let edits = ["tests/demo.c": TestWorkspace.Edit.write(Self.good.replacing("1 + 1", with: "1"))]
+        func timeless() async throws -> Judgement {
+            var judgement = try await judge(edits, in: ws)
+            for index in judgement.checks.indices { judgement.checks[index].seconds = 0 }
+            judgement.commit = ""
+            return judgement
+        }
+        let first = try await timeless(), second = try await timeless()
+        #expect(first == second)
+        #expect(!first.accepted)
+    }
+
+    @Test func whatTheNextAttemptIsTold() async throws {
+        let judgement = try await judge(
+            ["tests/demo.c": .write(Self.good.replacing("1 + 1", with: "1"))], in: try await TestWorkspace())
+        let reason = reason(for: judgement.verdict(on: AttemptID(task: "demo-001", attempt: 2)))
+        #expect(reason.attempt == 2)
+        #expect(reason.stage == .gate)
+        #expect(reason.summary == "boot: 1 test failed: demo.one")
+        #expect(
+            reason.details.prefix(3) == [
+                "boot: 1 test failed: demo.one", "not ok: demo.one", "  tests/demo.c:5: KASSERT_EQ(1, 2): 1 != 2",
+            ])
+    }
+
+    @Test func aDirectoryInNoRepository() async throws {
+        let good = try Temporary.kernel(["tests/demo.c": Self.good])
+        let judgement = try await Gate.judge(directory: good.path)
+        #expect(judgement.accepted)
+        #expect(!Files.exists(good.path.appending("build")))
+        let empty = try Temporary()
+        await #expect(throws: AutonError.self) { try await Gate.judge(directory: empty.path) }
+    }
+
+    @Test func theConsole() async throws {
+        let tree = try Temporary()
+        try tree.write(["acceptance/boot.console": "# what it prints\n^AUTON [0-9]+$\n\n^ready$\n", "boot/x86/entry.asm": ""])
+        func check(_ console: [String]) throws -> Check {
+            var list = Checklist()
+            try list.checkConsole(console, tree: tree.path)
+            return list.checks[0]
+        }
+        #expect(try check(["AUTON 12", "ready"]).status == .passed)
+        let failed = try check(["AUTON x", "not ready"])
+        #expect(failed.status == .failed)
+        #expect(failed.detail == "no line of the console matches ^AUTON [0-9]+$")
+        #expect(failed.evidence == ["nor ^ready$", "console:", "  AUTON x", "  not ready"])
+        try tree.write(["acceptance/boot.console": "(\n"])
+        #expect(throws: AutonError.self) { try check([]) }
+        try Files.removeTree(tree.path.appending("boot/x86/entry.asm"))
+        #expect(try check([]).status == .skipped)
+    }
+}

@@ -1,0 +1,171 @@
+import AutonKit
+import AutonMessages
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import AutonGate
+
+/// The program itself, on a mailbox and a workspace.
+@Suite struct ValidateTests {
+    private static let program = FilePath("/proc/self/exe").resolved.removingLastComponent().appending("auton-validate")
+    private static let good = "#include \"harness.h\"\n\nKTEST(demo, one)\n{\n\tKASSERT_EQ(1 + 1, 2);\n}\n"
+    private static let bad = good.replacing("1 + 1", with: "1")
+
+    private let ws: TestWorkspace
+    private let mailbox: Mailbox
+
+    init() async throws {
+        ws = try await TestWorkspace()
+        mailbox = Mailbox(ws.directory.path.appending("mailbox"))
+        try mailbox.prepare()
+    }
+
+    private func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> CommandResult {
+        var command = Command(
+            Self.program.string, ["--mailbox", mailbox.root.string, "--workspace", ws.workspace.root.string] + arguments)
+        command.environment.merge(environment) { _, new in new }
+        return try await command.run()
+    }
+
+    private func file(_ task: TaskMessage, _ code: String, outcome: Candidate.Outcome = .finished) async throws {
+        try mailbox.file(task)
+        let commit = try await ws.commit(["tests/demo.c": .write(code)]), main = try await ws.workspace.main()
+        try mailbox.file(
+            Candidate(
+                task: task.task, attempt: task.attempt, branch: Workspace.branch(task.id), commit: commit,
+                tree: try await ws.git.tree(of: commit), base: main, baseTree: try await ws.git.tree(of: main), outcome: outcome,
+                summary: "I could not\nfind out.",
+                provenance: Provenance(model: "m", transcript: "sha256:0", turns: 1, usage: TokenUsage())))
+    }
+
+    @Test func anAcceptedCandidate() async throws {
+        try await file(.sample(), Self.good)
+        let result = try await run("demo-001")
+        #expect(result.ending == .exited(0), "\(result.errors.text)")
+        #expect(result.errors.text == "")
+        let lines = result.line.split(separator: "\n").map(String.init)
+        #expect(
+            lines.map { $0.prefix(4) } == [
+                "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "SKIP", "SKIP", "demo",
+            ])
+        #expect(lines.last == "demo-001.1 accepted")
+        let verdict = try mailbox.get(Verdict.self, "demo-001.1")
+        #expect(verdict.accepted)
+        #expect(try mailbox.names(.task) == ["demo-001.1"])
+    }
+
+    @Test func aRejectedCandidateGetsAnotherAttempt() async throws {
+        try await file(.sample(), Self.bad)
+        let result = try await run("demo-001.1")
+        #expect(result.ending == .exited(1))
+        #expect(result.output.text.contains("FAIL boot"))
+        #expect(result.output.text.contains("     not ok: demo.one\n"))
+        #expect(result.line.hasSuffix("demo-001.1 rejected: demo-001.2 is filed"))
+        let next = try mailbox.get(TaskMessage.self, "demo-001.2")
+        #expect(next.reasons.map(\.summary) == ["boot: 1 test failed: demo.one"])
+        #expect(next.reasons == [reason(for: try mailbox.get(Verdict.self, "demo-001.1"))])
+    }
+
+    @Test func theLastAttemptIsFollowedByNone() async throws {
+        try await file(.sample(), Self.bad)
+        let result = try await run("demo-001", environment: ["AUTON_ATTEMPTS": "1"])
+        #expect(result.ending == .exited(1))
+        #expect(result.line.hasSuffix("demo-001.1 rejected: demo-001 is blocked after 1 attempts"))
+        #expect(try mailbox.get(Blocked.self, "demo-001").reasons.count == 1)
+        #expect(try mailbox.names(.task) == ["demo-001.1"])
+    }
+
+    @Test func aFiledVerdictStands() async throws {
+        try await file(.sample(), Self.bad)
+        let first = try await run("demo-001.1", "--json")
+        // As if it had been killed before it filed the next attempt; and what it judged is not to be had any more.
+        try Files.removeTree(mailbox.path(.task, "demo-001.2"))
+        try Files.removeTree(mailbox.path(.candidate, "demo-001.1"))
+        let second = try await run("demo-001.1", "--json")
+        #expect(second.ending == .exited(1))
+        #expect(second.output == first.output)
+        #expect(mailbox.has(.task, "demo-001.2"))
+        #expect(try Mailbox.decode(Verdict.self, from: first.output.bytes) == (try mailbox.get(Verdict.self, "demo-001.1")))
+    }
+
+    @Test func whoGaveUpIsNotBuilt() async throws {
+        try await file(.sample(), Self.good, outcome: .gaveUp)
+        let result = try await run("demo-001")
+        #expect(result.ending == .exited(1))
+        #expect(
+            result.line.split(separator: "\n") == [
+                "FAIL finished         0.0s  the agent gave up", "     I could not", "     find out.",
+                "demo-001.1 rejected: demo-001.2 is filed",
+            ])
+        #expect(try mailbox.get(Verdict.self, "demo-001.1").checks.map(\.name) == ["finished"])
+    }
+
+    @Test func oneBadNameDoesNotStopTheOthers() async throws {
+        try await file(.sample(), Self.good)
+        let result = try await run("nosuch-001", "demo-001")
+        #expect(result.ending == .exited(65))
+        #expect(result.errors.text == "auton-validate: no such task: nosuch-001\n")
+        #expect(result.line.hasSuffix("demo-001.1 accepted"))
+    }
+
+    @Test func noCandidate() async throws {
+        try mailbox.file(TaskMessage.sample())
+        let result = try await run("demo-001")
+        #expect(result.ending == .exited(65))
+        #expect(result.errors.text == "auton-validate: no such candidate: \(mailbox.path(.candidate, "demo-001.1"))\n")
+    }
+
+    @Test func aCandidateOfNothing() async throws {
+        try await file(.sample(), Self.good)
+        var candidate = try mailbox.get(Candidate.self, "demo-001.1")
+        candidate.commit = String(repeating: "1", count: 40)
+        try Files.removeTree(mailbox.path(.candidate, "demo-001.1"))
+        try mailbox.file(candidate)
+        let result = try await run("demo-001")
+        #expect(result.ending == .exited(65))
+        #expect(!mailbox.has(.verdict, "demo-001.1"))
+    }
+
+    @Test func byHandNothingIsFiled() async throws {
+        let commit = try await ws.commit(["tests/demo.c": .write(Self.good)])
+        let result = try await run("--commit", commit)
+        #expect(result.ending == .exited(0), "\(result.errors.text)")
+        #expect(result.line.hasSuffix("\(commit) accepted"))
+        #expect(try mailbox.names(.verdict) == [])
+        #expect(try await run("--commit", commit, "--base", commit).ending == .exited(1))
+        #expect(try await run("--commit", "nosuch").ending == .exited(65))
+    }
+
+    @Test func usage() async throws {
+        #expect(try await run().ending == .exited(64))
+        #expect(try await run("demo-001", "--commit", "main").ending == .exited(64))
+        #expect(try await run("demo-001", "--base", "main").ending == .exited(64))
+        #expect(try await run("demo-001", "--attempts", "0").ending == .exited(64))
+    }
+
+    @Test(arguments: [
+        ("bwrap", "bubblewrap"), ("qemu-system-x86_64", "qemu-system-x86"), ("nasm", "nasm"), ("make", "make"), ("gcc", "gcc"),
+    ])
+    func aMissingToolIsNobodysFault(tool: String, package: String) async throws {
+        try await file(.sample(), Self.good)
+        let tools = ws.directory.path.appending("bin")
+        try Files.createDirectories(tools)
+        for name in ["git", "bwrap", "prlimit", "setpriv", "make", "gcc", "nasm", "ld", "qemu-system-x86_64"] where name != tool {
+            _ = try await Command("ln", ["-s", "/usr/bin/\(name)", tools.appending(name).string]).run()
+        }
+        let result = try await run("demo-001", environment: ["PATH": tools.string])
+        #expect(result.ending == .exited(69))
+        #expect(result.errors.text == "auton-validate: \(tool) is missing: install the package \(package), or run make deps\n")
+        #expect(!mailbox.has(.verdict, "demo-001.1"))
+        #expect(try mailbox.names(.task) == ["demo-001.1"])
+    }
+}
+
+extension FilePath {
+    fileprivate var resolved: FilePath {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink(string, &buffer, buffer.count - 1)
+        return FilePath(String(decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self))
+    }
+}
