@@ -27,6 +27,7 @@ let package = Package(
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
+        .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),

@@ -4,19 +4,19 @@ import SystemPackage
 
 /// Files, read whole and written so that a crash or a power loss leaves either the old state or the new one.
 package enum Files {
+    /// All of a file, or of a pipe until it ends.
     package static func read(_ path: FilePath) throws -> [UInt8] {
         try failing("cannot read", at: path) {
             let file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
             return try file.closeAfter {
-                let size = Int(try file.seek(offset: 0, from: .end))
-                try file.seek(offset: 0, from: .start)
-                return try [UInt8](unsafeUninitializedCapacity: size + 1) { buffer, count in
-                    while count < buffer.count {
-                        let read = try file.read(
-                            into: UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]))
-                        if read == 0 { break }
-                        count += read
-                    }
+                var status = stat()
+                fstat(file.rawValue, &status)
+                var bytes: [UInt8] = []
+                var chunk = [UInt8](repeating: 0, count: max(4096, Int(status.st_size) + 1))
+                while true {
+                    let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
+                    if count == 0 { return bytes }
+                    bytes += chunk[..<count]
                 }
             }
         }

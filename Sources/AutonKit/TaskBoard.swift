@@ -109,7 +109,7 @@ extension TaskBoard.State {
     package var summary: String {
         switch self {
         case .waiting(let tasks): "waits for \(tasks.joined(separator: ", "))"
-        case .stuck(let tasks): "cannot start: \(tasks.joined(separator: ", ")) is blocked"
+        case .stuck(let tasks): "cannot start without \(tasks.joined(separator: ", "))"
         case .due(let attempt, let stage): "attempt \(attempt): \(stage.rawValue) is due"
         case .merged: "merged"
         case .blocked: "blocked"

@@ -1,0 +1,105 @@
+import AutonKit
+import FoundationEssentials
+import SystemPackage
+import TestSupport
+import Testing
+
+/// The whole loop on a scripted model: a plan of eight tasks, one of which is rejected by the gate and sent back by the
+/// reviewer, two in conflict, one blocked and dropped by the re-plan, one that depends on that.
+@Suite struct LoopTests {
+    @Test func rejectedBlockedAndInConflict() async throws {
+        let run = try LoopRun()
+        let planned = try await run.auton("plan", "--from", "input/plan.json")
+        #expect(planned.lines == (1...8).map { "lib-00\($0)" })
+        let outcome = try await run.auton("run")
+        #expect(outcome.status == 1)
+        #expect(outcome.output.contains("blocked: tasks are left that no attempt could land"))
+        try await run.expectAfter()
+        // What is finished is not done again.
+        let transcripts = try run.directory.contents(of: "mailbox/transcript")
+        #expect(try await run.auton("run").status == 1)
+        #expect(try run.directory.contents(of: "mailbox/transcript") == transcripts)
+    }
+
+    /// Killed whole (make, shells, agents, gates, sandboxes) at moments over its length and started again, it arrives at
+    /// the same end.
+    @Test func killedAndStartedAgain() async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        for moment in [0.7, 1.9, 3.1, 4.3] {
+            var killed = run.command("run")
+            killed.timeLimit = moment
+            #expect(try await killed.run().ending == .timedOut, "it was over before it was killed")
+        }
+        #expect(try await run.auton("run").status == 1)
+        try await run.expectAfter()
+    }
+
+    @Test func twoRunsInOneMailbox() async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        async let first = run.auton("run")
+        try await run.waitFor("mailbox/log/progress")
+        let second = try await run.auton("run")
+        #expect(second.status == ExitStatus.tryAgain.rawValue)
+        #expect(second.errors == "auton: another run is at work in mailbox\n")
+        #expect(try await first.status == 1)
+    }
+}
+
+/// One run of the scenario in a directory of its own.
+struct LoopRun {
+    let directory: TemporaryDirectory
+    static let scenario = Program.package.appending("Tests/Scenarios/loop")
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        try Self.copy(Self.scenario.appending("input"), to: directory["input"])
+    }
+
+    private static func copy(_ source: FilePath, to target: FilePath) throws {
+        guard Files.isDirectory(source) else {
+            try Files.write(target, try Files.read(source), sync: false)
+            return
+        }
+        try Files.createDirectories(target)
+        for name in try Files.list(source) { try copy(source.appending(name), to: target.appending(name)) }
+    }
+
+    func command(_ arguments: String...) -> Command {
+        var variables = Command.plainEnvironment
+        variables["AUTON_BIN"] = Program.directory.string
+        variables["AUTON_MODEL"] = "exec:sh input/model"
+        var command = Command("sh", [Program.package.appending("auton").string] + arguments, environment: variables)
+        command.directory = directory.path
+        command.timeLimit = 300
+        return command
+    }
+
+    func auton(_ arguments: String...) async throws -> Outcome {
+        var command = command()
+        command.arguments += arguments
+        let result = try await command.run()
+        guard case .exited(let status) = result.ending else { throw AutonError(.bug, "ended with \(result.ending)") }
+        return Outcome(status: status, output: result.output.text, errors: result.errors.text)
+    }
+
+    func waitFor(_ name: String) async throws {
+        while !Files.exists(directory[name]) { try await Task.sleep(for: .milliseconds(20)) }
+    }
+
+    /// Compares the state of every task, and main's files that agents wrote, with the scenario's `after`.
+    ///
+    /// Which of two tasks in conflict comes second is chance, so both tables are right.
+    func expectAfter() async throws {
+        let status = try await auton("status").output.split(separator: "\n\n").first.map { $0 + "\n" }
+        let allowed = try ["status-004-first", "status-005-first"].map { try Files.readText(Self.scenario.appending("after/\($0)")) }
+        #expect(allowed.contains(status.map(String.init) ?? ""), "\(status ?? "no table")")
+        var files = try directory.contents(of: "workspace", without: [".git", ".auton", "build"])
+        files = files.filter { !Workspace.isProtected($0.key) }
+        let expected = try Files.readText(Self.scenario.appending("after/files"))
+        #expect(files.sorted { $0.key < $1.key }.map { "== \($0.key)\n\($0.value)" }.joined() == expected)
+        let log = try await Git(directory: directory["workspace/.git"]).run("log", "--first-parent", "--format=%s", "main")
+        #expect(log.split(separator: "\n").count == 7, "six merges on the scaffold, none twice:\n\(log)")
+    }
+}
