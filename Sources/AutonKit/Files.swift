@@ -85,10 +85,10 @@ package enum Files {
     package static func createDirectories(_ path: FilePath) throws {
         if isDirectory(path) { return }
         if path.components.count > 1 { try createDirectories(path.removingLastComponent()) }
-        if mkdir(path.string, 0o755) != 0 && errno != EEXIST {
-            let code = Errno(rawValue: errno)
-            try failing("cannot create directory", at: path) { throw code }
-        }
+        if mkdir(path.string, 0o755) == 0 { return }
+        let code = Errno(rawValue: errno)
+        // Another process may have made it meanwhile.
+        if code != .fileExists || !isDirectory(path) { try failing("cannot create directory", at: path) { throw code } }
     }
 
     /// Removes a tree; symbolic links are removed, never followed. Nothing there is no error.
