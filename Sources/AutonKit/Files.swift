@@ -30,7 +30,7 @@ package enum Files {
     ///
     /// - Returns: false if `path` exists already; it is left as it was.
     package static func createDurably(_ path: FilePath, _ bytes: [UInt8], temporary: FilePath) throws -> Bool {
-        try write(temporary, bytes, sync: true)
+        try writeTemporary(temporary, bytes, sync: true)
         guard try renameNew(temporary, to: path) else {
             _ = try? failing("cannot remove", at: temporary) { try posix(unlink(temporary.string)) }
             return false
@@ -42,9 +42,19 @@ package enum Files {
     /// Replaces a file that is no message (a make fragment, a cache): the reader sees the old or the new one.
     package static func replace(_ path: FilePath, _ bytes: [UInt8]) throws {
         let temporary = path.appending(".\(getpid()).tmp", toLastComponent: true)
-        try write(temporary, bytes, sync: true)
+        try writeTemporary(temporary, bytes, sync: true)
         try failing("cannot rename", at: path) { try posix(rename(temporary.string, path.string)) }
         try syncDirectory(path.removingLastComponent())
+    }
+
+    /// Writes a file that is to be renamed. If that fails nothing of it remains: it would keep a full disk full.
+    package static func writeTemporary(_ path: FilePath, _ bytes: [UInt8], sync: Bool) throws {
+        do {
+            try write(path, bytes, sync: sync)
+        } catch {
+            unlink(path.string)
+            throw error
+        }
     }
 
     package static func write(_ path: FilePath, _ bytes: [UInt8], sync: Bool) throws {

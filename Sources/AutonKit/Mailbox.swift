@@ -51,10 +51,15 @@ package struct Mailbox: Sendable {
     /// Files many messages, durable once this returns, with one flush of the file system for them all.
     /// Names that are taken already are left as they are.
     package func fileAll<M: Message>(_ messages: [M]) throws {
-        let files = try messages.filter { !has(M.kind, $0.name) }.map { message in
-            let file = (temporary: temporary(M.kind, message.name), target: path(M.kind, message.name))
-            try Files.write(file.temporary, try Self.encode(message), sync: false)
-            return file
+        let new = messages.filter { !has(M.kind, $0.name) }
+        let files = new.map { (temporary: temporary(M.kind, $0.name), target: path(M.kind, $0.name)) }
+        do {
+            for (message, file) in zip(new, files) {
+                try Files.write(file.temporary, try Self.encode(message), sync: false)
+            }
+        } catch {
+            for file in files { try? Files.removeTree(file.temporary) }
+            throw error
         }
         if files.isEmpty { return }
         try Files.syncFileSystem(of: root)
