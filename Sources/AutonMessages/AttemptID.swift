@@ -15,6 +15,8 @@ package struct AttemptID: Hashable, Sendable, CustomStringConvertible, Comparabl
             TaskID.isValid(String(text[..<dot]))
         else { return nil }
         self.init(task: String(text[..<dot]), attempt: attempt)
+        // One attempt has one name: no 01, no +1.
+        if description != text { return nil }
     }
 
     package var description: String { "\(task).\(attempt)" }
