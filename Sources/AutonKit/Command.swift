@@ -81,8 +81,12 @@ package struct Command: Sendable {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/nonexistent",
     ]
 
+    /// A child may end before it has read its input. That must not end us; children have the signal again.
+    private static let ignoresBrokenPipes: Void = { signal(SIGPIPE, SIG_IGN) }()
+
     /// - Throws: `AutonError` with `.unavailable` if the program is not installed, naming the package that has it.
     package func run() async throws -> CommandResult {
+        Self.ignoresBrokenPipes
         var options = PlatformOptions()
         // A group of its own where it may have to be killed whole; else it shares our terminal's Ctrl-C.
         if timeLimit != nil { options.processGroupID = 0 }
