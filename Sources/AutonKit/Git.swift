@@ -15,8 +15,8 @@ package struct Git: Sendable {
     }
 
     private static let settings = [
-        "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.symlinks=false", "core.fsync=all",
-        "core.autocrlf=false", "core.attributesFile=/dev/null", "core.quotePath=false", "protocol.allow=never",
+        "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.symlinks=false", "core.protectNTFS=false",
+        "core.fsync=all", "core.autocrlf=false", "core.attributesFile=/dev/null", "core.quotePath=false", "protocol.allow=never",
         "gc.auto=0", "maintenance.auto=false", "user.name=AUTON", "user.email=auton@localhost", "advice.detachedHead=false",
     ].flatMap { ["-c", $0] }
 

@@ -34,8 +34,23 @@ package struct Worktree: Sendable {
 
     /// The tree of what is in the directory now, ignored files left out.
     package func writeTree() async throws -> String {
+        try Self.removeUnstorable(root)
         try await git.run("add", "--all", "--", ".")
         return try await git.run("write-tree")
+    }
+
+    /// Removes what git would take for a repository inside this one, which would become a submodule, and what it
+    /// refuses to store: whoever works in the directory must not be able to make it fail.
+    private static func removeUnstorable(_ directory: FilePath) throws {
+        for name in try Files.list(directory) {
+            let path = directory.appending(name)
+            switch (Files.type(of: path), name.lowercased()) {
+            case (_, ".git"), (S_IFLNK, ".gitmodules"): try Files.removeTree(path)
+            case (S_IFDIR, _): try removeUnstorable(path)
+            case (S_IFREG, _), (S_IFLNK, _): break
+            default: try Files.removeTree(path)
+            }
+        }
     }
 
     package func remove() throws {
