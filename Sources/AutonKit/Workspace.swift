@@ -111,7 +111,10 @@ package struct Workspace: Sendable {
     /// To be called with the merge lock held, since it removes main's lock file.
     package func sweep() throws {
         let worktrees = root.appending(".auton/worktree")
-        for name in try Files.list(worktrees) where !name.hasSuffix(".index") && !name.hasSuffix(".index.lock") {
+        let purposes = try Files.list(worktrees).map { name in
+            [".index", ".index.lock"].first(where: name.hasSuffix).map { String(name.dropLast($0.count)) } ?? name
+        }
+        for name in Set(purposes) {
             guard let lock = try lock(name) else { continue }
             defer { lock.release() }
             try Worktree(root: worktrees.appending(name), git: git).remove()
