@@ -144,7 +144,13 @@ package struct Workspace: Sendable {
             throw AutonError(
                 .tryAgain, "the workspace has local changes (\(names)); stash or commit them elsewhere", at: root.string)
         }
-        if old != main { try await git.run("read-tree", "-m", "-u", old, main) }
+        if old == main { return }
+        let update = try await git.result(["read-tree", "-m", "-u", old, main])
+        guard update.succeeded else {
+            let names = update.errors.text.split(separator: "\n").first ?? ""
+            throw AutonError(
+                .tryAgain, "local changes are in the way of the workspace's checkout (\(names)); move them elsewhere", at: root.string)
+        }
     }
 }
 
