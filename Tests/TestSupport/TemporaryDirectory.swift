@@ -1,0 +1,48 @@
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// A directory of a test's own, gone with it.
+package final class TemporaryDirectory: Sendable {
+    package let path: FilePath
+
+    package init() throws {
+        var name = Array("/tmp/auton-test.XXXXXX".utf8CString)
+        guard mkdtemp(&name) != nil else { throw AutonError(.tryAgain, "no temporary directory") }
+        path = FilePath(name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) })
+        // Commands in the sandbox are another user.
+        chmod(path.string, 0o755)
+    }
+
+    deinit { try? Files.removeTree(path) }
+
+    package subscript(name: String) -> FilePath { path.appending(name) }
+
+    /// Writes a file, making the directories above it.
+    @discardableResult
+    package func write(_ name: String, _ text: String) throws -> FilePath {
+        let file = self[name]
+        try Files.createDirectories(file.removingLastComponent())
+        try Files.write(file, Array(text.utf8), sync: false)
+        return file
+    }
+
+    package func read(_ name: String) throws -> String { try Files.readText(self[name]) }
+
+    /// Every file below, relative, with its text; symbolic links as `-> target`.
+    package func contents(of name: String = "", without: Set<String> = []) throws -> [String: String] {
+        var found: [String: String] = [:]
+        func walk(_ directory: FilePath, _ prefix: String) throws {
+            for name in try Files.list(directory) where !without.contains(prefix + name) {
+                let place = directory.appending(name)
+                switch Files.type(of: place) {
+                case S_IFDIR: try walk(place, prefix + name + "/")
+                case S_IFLNK: found[prefix + name] = "-> link"
+                default: found[prefix + name] = try Files.readText(place)
+                }
+            }
+        }
+        try walk(name.isEmpty ? path : self[name], "")
+        return found
+    }
+}
