@@ -1,0 +1,40 @@
+import AutonKit
+import TestSupport
+import Testing
+
+@Suite struct FileLockTests {
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    @Test func oneHoldsIt() throws {
+        let path = directory["lock/a"]
+        let held = try FileLock(path)
+        #expect(try FileLock(trying: path) == nil)
+        #expect(try FileLock(trying: directory["lock/b"]) != nil)
+        held.release()
+        #expect(try FileLock(trying: path) != nil)
+    }
+
+    @Test func itGoesWithTheValue() throws {
+        let path = directory["lock"]
+        var held: FileLock? = try FileLock(path)
+        #expect(try FileLock(trying: path) == nil)
+        held = nil
+        #expect(held == nil)
+        #expect(try FileLock(trying: path) != nil)
+    }
+
+    @Test func itBindsOtherProcessesAndIsNotInherited() async throws {
+        let path = directory["lock"]
+        let held = try FileLock(path)
+        let tries = "flock --nonblock \(path) true"
+        #expect(try await Command("sh", ["-c", tries]).run().ending == .exited(1))
+        // A child that outlives the holder must not keep the lock.
+        let child = Task { try await Command("sleep", ["1"]).run() }
+        try await Task.sleep(for: .milliseconds(100))
+        held.release()
+        #expect(try await Command("sh", ["-c", tries]).run().succeeded)
+        _ = try await child.value
+    }
+}
