@@ -35,6 +35,7 @@ let package = Package(
             name: "AutonMessagesTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system],
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
+        .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
     ],
     swiftLanguageModes: [.v6]

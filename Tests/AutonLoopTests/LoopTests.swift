@@ -76,7 +76,9 @@ struct LoopRun {
         return command
     }
 
-    func auton(_ arguments: String...) async throws -> Outcome {
+    func auton(_ arguments: String...) async throws -> Outcome { try await auton(arguments) }
+
+    func auton(_ arguments: [String]) async throws -> Outcome {
         var command = command()
         command.arguments += arguments
         let result = try await command.run()

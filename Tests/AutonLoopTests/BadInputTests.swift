@@ -1,0 +1,99 @@
+import AutonKit
+import AutonMessages
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What users get wrong, and what machines lack: one clear line, the documented status, nothing lost.
+@Suite struct BadInputTests {
+    private func planned() async throws -> LoopRun {
+        let run = try LoopRun()
+        #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
+        return run
+    }
+
+    @Test func noSuchTask() async throws {
+        let run = try await planned()
+        for program in ["agent", "validate", "merge"] {
+            let outcome = try await run.auton(program, "lib-999")
+            #expect(outcome == Outcome(status: 65, errors: "auton-\(program): no such task: lib-999\n"))
+        }
+    }
+
+    @Test func stagesOutOfOrder() async throws {
+        let run = try await planned()
+        #expect(try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
+        #expect(try await run.auton("agent", "--role", "reviewer", "lib-001").errors == "auton-agent: no verdict on it yet: lib-001.1\n")
+        #expect(try await run.auton("merge", "lib-001") == Outcome(status: 75, errors: "auton-merge: has no candidate yet: lib-001.1\n"))
+    }
+
+    @Test func aMissingToolIsNamedWithItsPackage() async throws {
+        let run = try await planned()
+        try Files.createDirectories(run.directory["bin"])
+        for tool in ["sh", "git", "make", "gcc", "nasm", "ld", "bwrap", "prlimit", "setpriv", "dirname", "cat"] {
+            let found = try #require(Tools.find(tool))
+            symlink(found.string, run.directory["bin"].appending(tool).string)
+        }
+        var command = run.command("agent", "lib-001")
+        command.environment["PATH"] = run.directory["bin"].string
+        let result = try await command.run()
+        #expect(result.ending == .exited(69))
+        #expect(
+            result.errors.text
+                == "auton-agent: qemu-system-x86_64 is missing: install the package qemu-system-x86, or run make deps\n")
+    }
+
+    @Test func localChangesInTheWorkspace() async throws {
+        let run = try await planned()
+        for arguments in [["agent"], ["validate"], ["agent", "--role", "reviewer"]] {
+            #expect(try await run.auton(arguments + ["lib-001"]).status == 0)
+        }
+        try run.directory.write("workspace/spec/README.md", "my notes")
+        let outcome = try await run.auton("merge", "lib-001")
+        #expect(outcome.status == 75)
+        #expect(outcome.errors.hasPrefix("auton-merge: the workspace has local changes (spec/README.md)"))
+        #expect(try run.directory.read("workspace/spec/README.md") == "my notes")
+        #expect(!Files.exists(run.directory["mailbox/merge/lib-001.json"]))
+    }
+
+    @Test func garbageInTheMailbox() async throws {
+        let run = try await planned()
+        try run.directory.write("mailbox/task/lib-002.1.json", "{")
+        try run.directory.write("mailbox/candidate/lib-001.1.json", "not a message")
+        let outcome = try await run.auton("validate", "lib-001")
+        #expect(outcome.status == 65)
+        #expect(Files.exists(run.directory["mailbox/dead/candidate-lib-001.1.json.reason"]))
+        #expect(try await run.auton("agent", "lib-001").output == "task/lib-001.1\n")
+    }
+
+    @Test func aGoalWithoutAModel() async throws {
+        let run = try LoopRun()
+        var command = run.command("run", "Do something else")
+        command.environment["AUTON_MODEL"] = nil
+        let result = try await command.run()
+        #expect(result.ending == .exited(78))
+        #expect(result.errors.text.hasPrefix("auton: a goal of your own needs a model: "))
+    }
+
+    @Test func noSuchRecordingOrTransport() async throws {
+        let run = try LoopRun()
+        try run.directory.write("runs/07-one/transcript/plan-1.jsonl", "")
+        for (model, expected) in [
+            ("replay:nowhere", "auton-plan: no recording nowhere (there are: 07-one)\n"),
+            ("telnet:x", "auton-plan: no such transport (there are replay:RUN, exec:COMMAND or file:DIR): telnet:x\n"),
+        ] {
+            let outcome = try await run.auton("plan", "--model", model, "--runs", "runs", "A goal")
+            #expect(outcome == Outcome(status: 78, errors: expected))
+        }
+    }
+
+    @Test func aModelThatFailsStopsTheLoop() async throws {
+        let run = try await planned()
+        try Files.removeTree(run.directory["input/answers/lib-001.1.1.json"])
+        let outcome = try await run.auton("run")
+        #expect(outcome.status == 69)
+        #expect(outcome.output.contains("stopped by an error: "))
+        #expect(outcome.output.contains("0 of 8 tasks merged"))
+    }
+}
