@@ -23,15 +23,10 @@ package struct AgentLoop {
         self.maxTurns = maxTurns
     }
 
-    private struct Deed: Hashable {
-        var name: String
-        var input: JSONValue
-        var output: String
-    }
-
     package func run(task: String) async throws -> AgentEnding {
         var news = ChatMessage.user(task)
-        var deeds: [Deed: Int] = [:]
+        var circles = Circles()
+        // Whether it was told that it goes round in circles; that is said once.
         var warned = false
         var silent = 0
         for turn in 1...maxTurns {
@@ -51,16 +46,11 @@ package struct AgentLoop {
                 if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
                 failed = failed || output.isError
                 results.append(.toolResult(ToolResult(toolUseID: call.id, content: output.text, isError: output.isError)))
-                let deed = Deed(name: call.name, input: call.input, output: output.text)
-                deeds[deed, default: 0] += 1
-                if deeds[deed] == 3 && !warned {
-                    warned = true
-                    notes.append(
-                        "You have made the same call of \(call.name) three times with the same result. Try something else, or finish."
-                    )
-                } else if deeds[deed]! > 3 || deeds[deed] == 3 && warned {
-                    return .gaveUp("going round in circles with \(call.name)")
-                }
+                guard circles.isThirdTime(call, output) else { continue }
+                if warned { return .gaveUp("going round in circles with \(call.name)") }
+                warned = true
+                notes.append(
+                    "You have made the same call of \(call.name) three times with the same result. Try something else, or finish.")
             }
             if calls.isEmpty {
                 silent += 1
@@ -88,5 +78,26 @@ package struct AgentLoop {
             return .error("Not counted: an earlier call of the same reply failed. Look at its result first.")
         }
         return try await tool.call(call.input)
+    }
+}
+
+/// Notices calls that are made again and again.
+private struct Circles {
+    private struct Deed: Hashable {
+        var name: String
+        var input: JSONValue
+        var output: String
+    }
+
+    private var times: [Deed: Int] = [:]
+    /// The tools that change what the others see: after a new change the same call is no circle.
+    private static let changes: Set<String> = ["write", "edit"]
+
+    /// Whether the call was made three times or more with the same result, and nothing new was written in between.
+    mutating func isThirdTime(_ call: ToolUse, _ output: ToolOutput) -> Bool {
+        let deed = Deed(name: call.name, input: call.input, output: output.text)
+        if Self.changes.contains(call.name) && !output.isError && times[deed] == nil { times = [:] }
+        times[deed, default: 0] += 1
+        return times[deed]! >= 3
     }
 }
