@@ -34,7 +34,11 @@ package struct FileTransport: Transport {
         while true {
             if Files.exists(answer) {
                 do {
-                    return try CompactJSON.decode(MessagesResponse.self, from: try Files.read(answer), at: answer.string)
+                    // A shell's `>response` makes the file, empty, long before there is an answer to put there.
+                    let bytes = try Files.read(answer)
+                    if !bytes.isEmpty {
+                        return try CompactJSON.decode(MessagesResponse.self, from: bytes, at: answer.string)
+                    }
                 } catch let error as AutonError {
                     report("\(error); set aside, waiting for another")
                     try Files.removeTree(answer.appending(".rejected", toLastComponent: true))
