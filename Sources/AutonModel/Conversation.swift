@@ -37,9 +37,13 @@ package final class Conversation {
         if turn <= transcript.requests.count, transcript.requests[turn - 1] != [news] {
             report("\(opening.conversation) turn \(turn) differs from what was recorded before the interruption")
         }
-        if turn <= transcript.responses.count { return transcript.responses[turn - 1] }
-        if turn > transcript.requests.count { try transcript.append(request: [news]) }
         let here = Turn(conversation: opening.conversation, number: turn)
+        if turn <= transcript.responses.count {
+            // A kill may have come between the record and this.
+            try transport.settle(here)
+            return transcript.responses[turn - 1]
+        }
+        if turn > transcript.requests.count { try transcript.append(request: [news]) }
         let request = MessagesRequest(
             model: transport.model, maxTokens: opening.maxTokens, system: opening.system, tools: opening.tools, messages: messages
         )
