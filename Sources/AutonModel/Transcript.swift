@@ -96,7 +96,8 @@ package struct Transcript: Sendable {
             let place = "\(path):\(number + 1)"
             switch try CompactJSON.decode(Line.self, from: Array(line), at: place) {
             case .opening(let opening) where number == 0: self.opening = opening
-            case .request(let turn, let messages) where turn == requests.count + 1 && turn == responses.count + 1:
+            case .request(let turn, let messages)
+            where opening != nil && turn == requests.count + 1 && turn == responses.count + 1:
                 requests.append(messages)
             case .response(let turn, let response) where turn == responses.count + 1 && turn == requests.count:
                 responses.append(response)
