@@ -36,6 +36,7 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
+        .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
     ],
     swiftLanguageModes: [.v6]
