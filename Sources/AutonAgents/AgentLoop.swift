@@ -29,7 +29,7 @@ package struct AgentLoop {
         // Whether it was told that it goes round in circles; that is said once.
         var warned = false
         var silent = 0
-        for turn in 1...maxTurns {
+        for turn in stride(from: 1, through: maxTurns, by: 1) {
             let response = try await conversation.send(news)
             if response.stopReason == "refusal" { return .gaveUp("the model refused: \(response.text)") }
             let calls = response.toolUses

@@ -40,6 +40,10 @@ struct AutonAgent: AsyncParsableCommand {
     @OptionGroup var places: Places
     @OptionGroup var options: ModelOptions
 
+    func validate() throws {
+        if turns < 1 || attempts < 1 { throw ValidationError("--turns and --attempts are 1 or more") }
+    }
+
     func run() async throws {
         try await stage {
             let mailbox = try places.openMailbox()
