@@ -21,10 +21,11 @@ package struct ConfinedDirectory: Sendable {
     package func resolve(_ path: String) throws(Refusal) -> FilePath {
         if path.isEmpty || path == "." { return root }
         if path.hasPrefix("/") { throw Refusal(reason: "\(path): paths are relative to the work tree") }
+        if path.utf8.contains(0) { throw Refusal(reason: "\(path): a path must not contain a NUL") }
         var place = root
         for component in path.split(separator: "/") where component != "." {
             if component == ".." { throw Refusal(reason: "\(path): a path must not contain ..") }
-            if component == ".git" { throw Refusal(reason: "\(path): git is not yours to touch") }
+            if component.lowercased() == ".git" { throw Refusal(reason: "\(path): git is not yours to touch") }
             place.append(String(component))
             if Files.type(of: place) == S_IFLNK { throw Refusal(reason: "\(path): leads through a symbolic link") }
         }
@@ -53,8 +54,13 @@ package struct ConfinedDirectory: Sendable {
             parents.append(parent)
             parent = parent.removingLastComponent()
         }
-        try Files.createDirectories(place.removingLastComponent())
-        try Files.write(place, Array(content.utf8), sync: false)
+        do {
+            try Files.createDirectories(place.removingLastComponent())
+            try Files.write(place, Array(content.utf8), sync: false)
+        } catch let error as AutonError where error.status == .badInput {
+            // A file where a directory should be, too long a name: the model can put that right.
+            throw Refusal(reason: "\(path): \(error.what)")
+        }
         for path in parents + [place] { try Worktree.handOver(path) }
     }
 
