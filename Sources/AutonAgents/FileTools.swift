@@ -60,7 +60,7 @@ struct SearchTool: AgentTool {
         var sandbox = Sandbox(directory.root)
         sandbox.isWritable = false
         sandbox.limits.seconds = 20
-        let script = #"grep -rnIE --exclude-dir=build -e "$1" -- "$2" | sed 's|^\./||' | sort -t: -k1,1 -k2,2n"#
+        let script = #"grep -rHnIE --exclude-dir=build -e "$1" -- "$2" | sed 's|^\./||' | sort -t: -k1,1 -k2,2n"#
         let result = try await sandbox.run("sh", ["-c", script, "search", input["pattern"]?.string ?? "", path])
         if !result.errors.text.isEmpty { return .error(result.errors.text) }
         let lines = result.output.text.split(separator: "\n")
@@ -81,7 +81,7 @@ struct ReadTool: AgentTool {
     func call(_ input: JSONValue) throws -> ToolOutput {
         try refusing {
             let path = input["path"]?.string ?? ""
-            var lines = try directory.read(path).split(separator: "\n", omittingEmptySubsequences: false)
+            var lines = try directory.read(path).split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
             if lines.last == "" { lines.removeLast() }
             let from = input["from"]?.integer ?? 1
             guard from <= max(1, lines.count) else { return .error("\(path): has \(lines.count) lines") }
@@ -127,6 +127,10 @@ struct EditTool: AgentTool {
             guard parts.count == 2 else {
                 return .error(
                     parts.count == 1 ? "\(path): `old` does not occur" : "\(path): `old` occurs \(parts.count - 1) times")
+            }
+            // What overlaps itself is one for split, and still in two places.
+            if text.dropFirst(parts[0].count + 1).firstRange(of: old) != nil {
+                return .error("\(path): `old` occurs 2 times")
             }
             try directory.write(path, parts.joined(separator: new))
             return .ok("replaced 1 passage in \(path)")
