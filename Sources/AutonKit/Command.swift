@@ -113,8 +113,10 @@ package struct Command: Sendable {
         }
     }
 
+    /// Looked up here, because Subprocess forks anew for every directory of PATH that it tries.
     private var executable: Executable {
-        program.contains("/") ? .path(FilePath(program)) : .name(program)
+        if program.contains("/") { return .path(FilePath(program)) }
+        return Tools.find(program, in: environment["PATH"] ?? "").map { .path($0) } ?? .name(program)
     }
 
     private struct Exchange: Sendable {

@@ -20,8 +20,11 @@ package enum Tools {
     }
 
     package static func find(_ program: String) -> FilePath? {
-        let path = getenv("PATH").map { String(cString: $0) } ?? ""
-        return path.split(separator: ":").map { FilePath(String($0)).appending(program) }
+        find(program, in: getenv("PATH").map { String(cString: $0) } ?? "")
+    }
+
+    static func find(_ program: String, in path: String) -> FilePath? {
+        path.split(separator: ":").map { FilePath(String($0)).appending(program) }
             .first { access($0.string, X_OK) == 0 }
     }
 
