@@ -57,7 +57,8 @@ package struct Boot: Sendable {
         return BootReport(
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
-            complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing(Self.imageInside, with: "build/kernel.elf")
+            complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
+                Self.imageInside, with: "build/kernel.elf")
         )
     }
 

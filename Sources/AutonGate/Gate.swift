@@ -32,36 +32,55 @@ package struct Gate: Sendable {
     ///   - task: what the change was to be; nil if nobody in particular was asked for it.
     ///   - purpose: names the checkout; one judgement at a time for each.
     package func judge(commit: String, base: String, task: TaskMessage?, purpose: String) async throws -> Judgement {
+        // Ids only: git would take a name that begins with a hyphen for an option.
+        for commit in [commit, base] where commit.isEmpty || !commit.utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) }) {
+            throw AutonError(.badInput, "not the id of a commit", at: commit)
+        }
         let name = "gate-\(purpose)"
         guard let lock = try workspace.lock(name) else {
             throw AutonError(.tryAgain, "another gate is at work on it", at: purpose)
         }
         defer { withExtendedLifetime(lock) {} }
         var list = Checklist()
-
-        async let trees = workspace.git.run("rev-parse", "\(commit)^{tree}", "\(base)^{tree}")
-        let change = try await Change(from: base, to: commit, in: workspace.git)
-        let ids = try await trees.split(separator: "\n").map(String.init)
-        guard ids.count == 2 else { throw AutonError(.bug, "git rev-parse: no trees", at: commit) }
-        var judgement = Judgement(commit: commit, tree: ids[0], checks: [], tests: [], console: [])
+        let (trees, change, worktree) = try await read(commit, base, checkout: name)
+        defer { try? worktree.remove() }
+        var judgement = Judgement(commit: commit, tree: trees[0], checks: [], tests: [], console: [])
 
         list.check(change, task: task)
-        if !list.hasFailed {
-            let worktree = try await workspace.worktree(name, commit: commit)
-            defer { try? worktree.remove() }
-            if let boot = try await list.buildAndBoot(worktree.root, seconds: bootSeconds) {
-                judgement.tests = boot.report.tests
-                judgement.console = Text.tail(boot.consoleLines, 40)
-                if !list.hasFailed {
-                    try TreeRecord(tests: boot.report.tests).save(tree: ids[0], in: workspace)
-                    let base = try await result(of: base, tree: ids[1])
-                    try list.check(boot, task: task, base: base, tree: worktree.root)
-                }
+        if !list.hasFailed, let boot = try await list.buildAndBoot(worktree.root, seconds: bootSeconds) {
+            judgement.tests = boot.report.tests
+            judgement.console = Text.tail(boot.consoleLines, 40)
+            if !list.hasFailed {
+                try TreeRecord(tests: boot.report.tests).save(tree: trees[0], in: workspace)
+                let base = try await result(of: base, tree: trees[1])
+                try list.check(boot, task: task, base: base, tree: worktree.root)
             }
         }
         list.skipRest(of: CheckName.all)
         judgement.checks = list.checks
         return judgement
+    }
+
+    /// What git has to say, and the checkout, all at once: the gate is to take little longer than what it runs.
+    private func read(_ commit: String, _ base: String, checkout: String) async throws -> ([String], Change, Worktree) {
+        async let trees = trees(of: [commit, base])
+        async let change = Change(from: base, to: commit, in: workspace.git)
+        async let worktree = workspace.worktree(checkout, commit: commit)
+        do {
+            return try await (trees, change, worktree)
+        } catch {
+            try? await worktree.remove()
+            throw error
+        }
+    }
+
+    private func trees(of commits: [String]) async throws -> [String] {
+        let result = try await workspace.git.result(["rev-parse"] + commits.map { $0 + "^{tree}" })
+        guard result.succeeded else {
+            throw AutonError(
+                .badInput, "no such commits in the workspace: \(commits.joined(separator: ", "))", at: workspace.root.string)
+        }
+        return result.line.split(separator: "\n").map(String.init)
     }
 
     private func result(of base: String, tree: String) async throws -> BaseResult {

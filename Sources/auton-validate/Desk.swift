@@ -30,9 +30,6 @@ struct Desk {
     }
 
     private func judge(_ candidate: Candidate, as task: TaskMessage) async throws -> Verdict {
-        for commit in [candidate.commit, candidate.base] where try await gate.workspace.git.commit(commit) == nil {
-            throw AutonError(.badInput, "the candidate names a commit that is not in the workspace: \(commit)", at: task.name)
-        }
         let judgement = try await gate.judge(commit: candidate.commit, base: candidate.base, task: task, purpose: task.name)
         guard judgement.tree == candidate.tree else {
             throw AutonError(.badInput, "the candidate's tree is not its commit's", at: task.name)

@@ -130,8 +130,8 @@ import Testing
         let tree = try Temporary()
         try tree.write(["build/kernel.elf": "this is no kernel\n"])
         let report = try await Boot(image: tree.path.appending("build/kernel.elf"), seconds: 2).run()
-        #expect(report.ending == .notLoadable || report.ending == .timedOut || report.ending == .reset)
-        #expect(report.failure != nil)
+        #expect(report.ending == .notLoadable)
+        #expect(report.failure == "QEMU cannot load the image: invalid kernel header")
     }
 
     @Test func anImageThatIsALink() async throws {
@@ -144,11 +144,24 @@ import Testing
     /// What reaches an agent holds no nonce, even if the kernel prints it.
     @Test func theNonceIsHidden() async throws {
         let code = """
-            extern int fw_cfg_string(const char *name, char *buffer, size_t size);
-            static char nonce[129];
+            static inline void outw(uint16_t port, uint16_t value) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
+            static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+            static uint32_t number(int bytes) { uint32_t n = 0; while (bytes--) n = n << 8 | inb(0x511); return n; }
+            static char name[56], nonce[129];
             KTEST(zz, tells)
             {
-                fw_cfg_string("opt/auton/nonce", nonce, sizeof nonce);
+                uint32_t found = 0, size = 0;
+                outw(0x510, 0x19);
+                for (uint32_t files = number(4); files; files--) {
+                    const uint32_t length = number(4), key = number(2);
+                    number(2);
+                    for (int i = 0; i < 56; i++)
+                        name[i] = (char)inb(0x511);
+                    if (ktest_streq(name, "opt/auton/nonce")) { found = key; size = length; }
+                }
+                outw(0x510, (uint16_t)found);
+                for (uint32_t i = 0; i < size && i < 128; i++)
+                    nonce[i] = (char)inb(0x511);
                 print(COM1, nonce);
                 KASSERT_STREQ(nonce, "");
             }

@@ -155,6 +155,19 @@ import Testing
         withExtendedLifetime(lock) {}
     }
 
+    @Test(arguments: ["--output=/tmp/x", "", "main", String(repeating: "1", count: 40)]) func whatIsNoCommit(name: String)
+        async throws
+    {
+        let ws = try await TestWorkspace(only: ["Makefile": ""])
+        let gate = Gate(workspace: ws.workspace), main = try await ws.workspace.main()
+        for (commit, base) in [(name, main), (main, name)] {
+            await #expect { try await gate.judge(commit: commit, base: base, task: nil, purpose: "test") } throws: { error in
+                (error as? AutonError)?.status == .badInput
+            }
+        }
+        #expect(try Files.list(ws.workspace.root.appending(".auton/worktree")) == [])
+    }
+
     @Test func manyGatesAtOnce() async throws {
         let ws = try await TestWorkspace()
         let main = try await ws.workspace.main()
