@@ -1,6 +1,7 @@
 import AutonGate
 import AutonKit
 import AutonMessages
+import Glibc
 
 /// Takes candidates from the mailbox, has them judged, and files what follows.
 struct Desk {
@@ -63,7 +64,7 @@ extension Gate {
         } else {
             start = try await defaultBase(of: commit, name: name)
         }
-        return try await judge(commit: commit, base: start, task: nil, purpose: "commit-\(commit)")
+        return try await judge(commit: commit, base: start, task: nil, purpose: "by-hand-\(getpid())")
     }
 
     private func defaultBase(of commit: String, name: String) async throws -> String {
