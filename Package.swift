@@ -30,7 +30,8 @@ let package = Package(
         .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
-        .target(name: "TestSupport", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/TestSupport"),
+        .target(
+            name: "TestSupport", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/TestSupport"),
         .testTarget(
             name: "AutonMessagesTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system],
             exclude: ["Golden"]),

@@ -50,7 +50,8 @@ package struct AgentLoop {
                 if warned { return .gaveUp("going round in circles with \(call.name)") }
                 warned = true
                 notes.append(
-                    "You have made the same call of \(call.name) three times with the same result. Try something else, or finish.")
+                    "You have made the same call of \(call.name) three times with the same result. Try something else, or finish."
+                )
             }
             if calls.isEmpty {
                 silent += 1

@@ -149,7 +149,8 @@ package struct Workspace: Sendable {
         guard update.succeeded else {
             let names = update.errors.text.split(separator: "\n").first ?? ""
             throw AutonError(
-                .tryAgain, "local changes are in the way of the workspace's checkout (\(names)); move them elsewhere", at: root.string)
+                .tryAgain, "local changes are in the way of the workspace's checkout (\(names)); move them elsewhere",
+                at: root.string)
         }
     }
 }

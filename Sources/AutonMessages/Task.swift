@@ -12,8 +12,6 @@ package struct TaskMessage: AttemptMessage {
     package var accept: [String]
     /// Why earlier attempts did not land, oldest first.
     package var reasons: [Reason]
-    /// The attempt whose candidate conflicts with main: this one starts from the two merged, conflict marks and all.
-    package var resolves: Int?
 
     package init(_ planned: PlannedTask) {
         task = planned.id
@@ -33,7 +31,6 @@ package struct TaskMessage: AttemptMessage {
         var next = self
         next.attempt += 1
         next.reasons.append(reason)
-        next.resolves = nil
         return next
     }
 
@@ -41,7 +38,6 @@ package struct TaskMessage: AttemptMessage {
     package func resolution(of reason: Reason) -> TaskMessage {
         var next = next(because: reason)
         next.role = .architect
-        next.resolves = attempt
         return next
     }
 }

@@ -18,12 +18,12 @@ extension Agent {
             let base = try await base(of: task.name, transport: transport)
             let tree = try await workspace.worktree(task.name, commit: base)
             defer { try? tree.remove() }
-            let conflict = try await startFromConflict(task, base: base, tree)
+            let earlier = try await startFromEarlier(task, base: base, tree)
             let baseTree = try await workspace.git.tree(of: base)
             let directory = ConfinedDirectory(tree.root, writable: task.paths)
             let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root)
             let (ending, provenance) = try await converse(
-                task.name, role: task.role.rawValue, task: taskText(task, conflict: conflict), tools: tools, closing: Finish(),
+                task.name, role: task.role.rawValue, task: taskText(task, earlier), tools: tools, closing: Finish(),
                 baseTree: baseTree, transport: transport)
             return try await hand(in: task, ending, provenance, tree, base: base, baseTree: baseTree)
         }
@@ -34,19 +34,21 @@ extension Agent {
         return try TaskBoard(mailbox).dependencies(of: task.task).filter { !mailbox.has(.merge, $0) }
     }
 
-    /// For an attempt that resolves a conflict: puts the earlier candidate merged with `base` into the worktree.
+    /// Puts what the attempt before left within the task's paths, merged with `base`, into the worktree.
     ///
-    /// - Returns: the files that hold conflict marks.
-    private func startFromConflict(_ task: TaskMessage, base: String, _ tree: Worktree) async throws -> [String] {
-        guard let attempt = task.resolves else { return [] }
-        let earlier = try mailbox.get(Candidate.self, AttemptID(task: task.task, attempt: attempt).description)
+    /// - Returns: the merge, nil if nothing is left of an earlier attempt.
+    private func startFromEarlier(_ task: TaskMessage, base: String, _ tree: Worktree) async throws -> Workspace.MergedTree? {
+        let before = AttemptID(task: task.task, attempt: task.attempt - 1)
+        guard task.attempt > 1, let earlier = try mailbox.find(Candidate.self, before.description) else { return nil }
         let merge = try await workspace.mergeTree(base, earlier.commit)
         try await tree.git.run("read-tree", "--reset", "-u", merge.tree)
+        let others = task.paths.map { ":(exclude,literal)\($0)" }
+        try await tree.git.run(["restore", "--source=\(base)", "--staged", "--worktree", "--", "."] + others)
         try Worktree.handOver(tree.root)
-        return merge.conflicts
+        return try await tree.writeTree() == workspace.git.tree(of: base) ? nil : merge
     }
 
-    private func taskText(_ task: TaskMessage, conflict: [String]) -> String {
+    private func taskText(_ task: TaskMessage, _ earlier: Workspace.MergedTree?) -> String {
         var text = """
             # \(task.title)
 
@@ -57,10 +59,14 @@ extension Agent {
             You may write: \(task.paths.joined(separator: ", "))
             These booted tests must pass: \(task.accept.isEmpty ? "those that pass already" : task.accept.joined(separator: ", "))
             """
-        if !conflict.isEmpty {
+        if let earlier {
             text +=
-                "\n\nThe work tree holds the task's earlier candidate merged with main; these files are in conflict, marked with"
-                + " <<<<<<< and >>>>>>>: \(conflict.joined(separator: ", ")). Resolve them so that both sides' intentions hold."
+                "\n\nThe work tree holds what attempt \(task.attempt - 1) left, merged with main as it is now. Mend it, or do it anew."
+            if !earlier.conflicts.isEmpty {
+                text +=
+                    " In conflict, marked with <<<<<<< and >>>>>>>: \(earlier.conflicts.joined(separator: ", "))."
+                    + " Resolve them so that both sides' intentions hold."
+            }
         }
         if !task.reasons.isEmpty { text += "\n\n## Earlier attempts did not land\n\n" + describe(task.reasons) }
         return text

@@ -7,12 +7,14 @@ import SystemPackage
 @main
 struct AutonBench: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "auton-bench", abstract: "What make bench measures with; not installed.", subcommands: [Time.self, Filing.self])
+        commandName: "auton-bench", abstract: "What make bench measures with; not installed.",
+        subcommands: [Time.self, Filing.self])
 }
 
 /// Times whole processes.
 struct Time: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Run a command several times: wall time and peak memory, median of the runs.")
+    static let configuration = CommandConfiguration(
+        abstract: "Run a command several times: wall time and peak memory, median of the runs.")
 
     @Option var runs = 5
     @Argument(parsing: .captureForPassthrough) var command: [String]
@@ -30,7 +32,9 @@ struct Time: ParsableCommand {
             peak = max(peak, usage.ru_maxrss)
         }
         seconds.sort()
-        print("\(milliseconds(seconds[runs / 2])) ms (\(milliseconds(seconds[0])) to \(milliseconds(seconds[runs - 1]))), peak \(peak / 1024) MiB")
+        print(
+            "\(milliseconds(seconds[runs / 2])) ms (\(milliseconds(seconds[0])) to \(milliseconds(seconds[runs - 1]))), peak \(peak / 1024) MiB"
+        )
     }
 
     private func spawn() throws -> pid_t {
@@ -43,14 +47,17 @@ struct Time: ParsableCommand {
         var arguments = words.map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
         var pid: pid_t = 0
-        guard posix_spawnp(&pid, words[0], &actions, nil, &arguments, environ) == 0 else { throw AutonError(.unavailable, "cannot run", at: words[0]) }
+        guard posix_spawnp(&pid, words[0], &actions, nil, &arguments, environ) == 0 else {
+            throw AutonError(.unavailable, "cannot run", at: words[0])
+        }
         return pid
     }
 }
 
 /// Files messages beside the bare system calls that filing needs.
 struct Filing: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "File verdicts one by one; the same bytes by bare system calls beside it.")
+    static let configuration = CommandConfiguration(
+        abstract: "File verdicts one by one; the same bytes by bare system calls beside it.")
 
     @Option var messages = 200
     @Argument var directory: String

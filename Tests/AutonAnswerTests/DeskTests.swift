@@ -34,7 +34,9 @@ import Testing
             messages.append(
                 ChatMessage(
                     role: .user,
-                    content: reply.toolUses.map { .toolResult(ToolResult(toolUseID: $0.id, content: "\(name) did \($0.name)", isError: false)) }))
+                    content: reply.toolUses.map {
+                        .toolResult(ToolResult(toolUseID: $0.id, content: "\(name) did \($0.name)", isError: false))
+                    }))
         }
         return replies
     }
@@ -59,12 +61,16 @@ import Testing
         #expect(next.status == 0)
         let page = next.output.split(separator: "\n")
         #expect(page.first == "filed mm-001.1 turn 1: text, 2 calls, about 51 tokens")
-        #expect(page.dropFirst(2).joined(separator: "\n") == "── 1 shell 'make \"x\" \\…' (18 bytes)\nmm-001.1 did shell\n── 2 list path=mm\nmm-001.1 did list")
+        #expect(
+            page.dropFirst(2).joined(separator: "\n")
+                == "── 1 shell 'make \"x\" \\…' (18 bytes)\nmm-001.1 did shell\n── 2 list path=mm\nmm-001.1 did list")
 
         // The other one is open all the while, and what was staged for it is untouched.
         let any = try await answer("send", "mm-001.1", "--text", "- done", "--any", "--wait", "20")
         #expect(any.output.contains("══ boot-002.1, turn 1 "))
-        #expect(try await answer("send", "boot-002.1", "--wait", "20").output.hasSuffix("── 1 write boot/entry.asm content=(11 bytes)\nboot-002.1 did write\n"))
+        #expect(
+            try await answer("send", "boot-002.1", "--wait", "20").output.hasSuffix(
+                "── 1 write boot/entry.asm content=(11 bytes)\nboot-002.1 did write\n"))
         let over = try await answer("send", "boot-002.1", "--text", "done", "--model", "somebody", "--wait", "1")
         #expect(over.status == 75)
         #expect(over.errors == "auton-answer: filed; no further request within 1 s (still running, or over): boot-002.1\n")
@@ -83,13 +89,19 @@ import Testing
         let turn = Turn(conversation: "a.1", number: 1)
         try desk.ask(turn, request(maxTokens: 60))
         #expect(try await answer("call", "a.1", "list").status == 0)
-        #expect(try await answer("call", "a.1", "format", "c:") == .init(status: 65, errors: "auton-answer: no such tool (the tools are list, write, edit, shell, test, review): format\n"))
+        #expect(
+            try await answer("call", "a.1", "format", "c:")
+                == .init(
+                    status: 65,
+                    errors: "auton-answer: no such tool (the tools are list, write, edit, shell, test, review): format\n"))
         #expect(
             try await answer("call", "a.1", "write", "a.c")
-                == .init(status: 65, errors: "auton-answer: content is missing (usage: write path:string content:string): write\n"))
+                == .init(
+                    status: 65, errors: "auton-answer: content is missing (usage: write path:string content:string): write\n"))
         let large = try await answer("send", "a.1", "--text", "-", "--call", "list x", input: String(repeating: "x", count: 300))
         #expect(large.status == 65)
-        #expect(large.errors.hasPrefix("auton-answer: the reply has about 115 tokens") && large.errors.contains("max_tokens is 60"))
+        #expect(
+            large.errors.hasPrefix("auton-answer: the reply has about 115 tokens") && large.errors.contains("max_tokens is 60"))
         #expect(try await answer("staged", "a.1").output == "1 list\nstaged for a.1 turn 1: about 16 of 60 tokens\n")
 
         try desk.settle(turn)
@@ -97,7 +109,9 @@ import Testing
         #expect(gone.status == 75)
         #expect(gone.errors.contains("what is staged stays in \(desk.directory)/.staged/a.1.1"))
         try desk.ask(turn, request(maxTokens: 60))
-        #expect(try await answer("send", "a.1", "--wait", "0") == .init(status: 0, output: "filed a.1 turn 1: 1 call, about 16 tokens\n"))
+        #expect(
+            try await answer("send", "a.1", "--wait", "0")
+                == .init(status: 0, output: "filed a.1 turn 1: 1 call, about 16 tokens\n"))
         #expect(try await answer("send", "a.1", "--text", "again").status == 65)
         #expect(try desk.answer(turn).toolUses.count == 1)
     }
@@ -115,7 +129,9 @@ import Testing
 
     @Test func garbageIsListedAndHarmsNobody() async throws {
         try desk.ask(Turn(conversation: "good", number: 1))
-        func put(_ name: String, _ text: String) throws { try Files.write(desk.directory.appending(name), Array(text.utf8), sync: false) }
+        func put(_ name: String, _ text: String) throws {
+            try Files.write(desk.directory.appending(name), Array(text.utf8), sync: false)
+        }
         try put("cut.1.request.json", "{\"model\":")
         try put("empty.1.request.json", "")
         try put("other.1.request.json", "[]")
@@ -132,7 +148,8 @@ import Testing
         #expect(lines.first == "good  turn 1  0 s  9 bytes new" || lines.first == "good  turn 1  1 s  9 bytes new")
         #expect(
             Set(lines.dropFirst().compactMap { $0.split(separator: " ").first }) == [
-                "cut.1.request.json", "empty.1.request.json", "other.1.request.json", "deep.1.request.json", "noturn.request.json",
+                "cut.1.request.json", "empty.1.request.json", "other.1.request.json", "deep.1.request.json",
+                "noturn.request.json",
                 "zero.0.request.json", "pipe.1.request.json", "link.1.request.json", "dir.1.request.json",
             ])
         let json = try await answer("list", "--json").output.split(separator: "\n").map {
@@ -153,10 +170,13 @@ import Testing
         #expect(try await answer("show") == .init(status: 75, errors: "auton-answer: no open request: \(desk.directory)\n"))
         #expect(try await answer("wait", "--wait", "0").errors == "auton-answer: no open request within 0 s: \(desk.directory)\n")
         try desk.ask(Turn(conversation: "a", number: 1))
-        #expect(try await answer("send", "a") == .init(status: 65, errors: "auton-answer: the reply is empty: neither text nor a call: a\n"))
+        #expect(
+            try await answer("send", "a")
+                == .init(status: 65, errors: "auton-answer: the reply is empty: neither text nor a call: a\n"))
         #expect(
             try await answer("send", "a", "--text", "x", "--wait", "1").errors
-                == "auton-answer: filed; no further request within 1 s (its answer is not taken up yet: does its program run?): a\n")
+                == "auton-answer: filed; no further request within 1 s (its answer is not taken up yet: does its program run?): a\n"
+        )
         #expect(try await answer("send", "a", "--wait", "-1").status == 64)
     }
 

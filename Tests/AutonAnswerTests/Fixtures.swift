@@ -27,16 +27,19 @@ final class TemporaryDirectory: Sendable {
 let someTools = [
     tool("list", "List files.", ["path": ["type": "string"]], required: []),
     tool(
-        "write", "Write a whole file.", ["path": ["type": "string", "description": "Relative to the root."], "content": ["type": "string"]],
+        "write", "Write a whole file.",
+        ["path": ["type": "string", "description": "Relative to the root."], "content": ["type": "string"]],
         required: ["content", "path"]),
     tool(
-        "edit", "Replace a passage.", ["path": ["type": "string"], "old": ["type": "string", "minLength": 1], "new": ["type": "string"]],
+        "edit", "Replace a passage.",
+        ["path": ["type": "string"], "old": ["type": "string", "minLength": 1], "new": ["type": "string"]],
         required: ["new", "old", "path"]),
     tool(
         "shell", "Run a script.", ["script": ["type": "string"], "seconds": ["type": "integer", "minimum": 1, "maximum": 300]],
         required: ["script"]),
     tool(
-        "test", "Boot suites.", ["suites": ["type": "array", "items": ["type": "string"]], "bench": ["type": "boolean"]], required: []),
+        "test", "Boot suites.", ["suites": ["type": "array", "items": ["type": "string"]], "bench": ["type": "boolean"]],
+        required: []),
     tool(
         "review", "File the review.",
         [

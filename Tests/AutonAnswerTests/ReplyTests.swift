@@ -46,8 +46,12 @@ import Testing
     @Test func whatTheAPIWouldNotHaveGivenIsRefused() throws {
         let open = try open()
         #expect(throws: AutonError.self) { try Reply(text: "", calls: [], model: "m").response(to: open) }
-        #expect(throws: AutonError.self) { try Reply(text: "", calls: [Call(name: "format", input: [:])], model: "m").response(to: open) }
-        #expect(throws: AutonError.self) { try Reply(text: "", calls: [Call(name: "edit", input: [:])], model: "m").response(to: open) }
+        #expect(throws: AutonError.self) {
+            try Reply(text: "", calls: [Call(name: "format", input: [:])], model: "m").response(to: open)
+        }
+        #expect(throws: AutonError.self) {
+            try Reply(text: "", calls: [Call(name: "edit", input: [:])], model: "m").response(to: open)
+        }
     }
 
     @Test func aTurnIsAnsweredOnce() throws {

@@ -10,7 +10,10 @@ import Testing
         ("edit", "edit path:string old:string new:string"),
         ("shell", "shell script:string [seconds:integer(1…300)]"),
         ("test", "test [suites:[string]] [bench:boolean]"),
-        ("review", "review verdict:approve|changes-requested summary:string comments:[{line?: integer, path: string, text: string}]"),
+        (
+            "review",
+            "review verdict:approve|changes-requested summary:string comments:[{line?: integer, path: string, text: string}]"
+        ),
     ])
     func ordersInputsAsOneWouldSayThem(name: String, line: String) {
         #expect(ToolSignature(tool(name)).line == line)
@@ -22,7 +25,9 @@ import Testing
             "properties": [
                 "comments": [
                     "type": "array", "description": "By line.",
-                    "items": ["type": "object", "properties": ["line": ["type": "integer", "description": "0 is the whole file."]]],
+                    "items": [
+                        "type": "object", "properties": ["line": ["type": "integer", "description": "0 is the whole file."]],
+                    ],
                 ]
             ],
         ]
@@ -32,7 +37,8 @@ import Testing
 
     @Test func survivesSchemasThatMakeNoSense() {
         let schemas: [JSONValue] = [
-            [:], 3, ["properties": 4, "required": "x"], ["properties": ["a": ["$ref": "#/$defs/a"]], "$defs": ["a": ["$ref": "#/$defs/a"]]],
+            [:], 3, ["properties": 4, "required": "x"],
+            ["properties": ["a": ["$ref": "#/$defs/a"]], "$defs": ["a": ["$ref": "#/$defs/a"]]],
             [
                 "properties": ["a": ["$ref": "#/$defs/a"]],
                 "$defs": ["a": ["type": "array", "items": ["$ref": "#/$defs/a"]]],

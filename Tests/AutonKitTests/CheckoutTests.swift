@@ -31,12 +31,18 @@ import Testing
         #expect(try files() == before)
     }
 
-    @Test(arguments: [
-        ["boot/entry.asm": "mine\n"], ["spec/boot.md": "mine\n"], ["README.md": nil], ["mm/frames.c": "mine, not yet in git\n"],
-    ] as [[String: String?]])
+    @Test(
+        arguments: [
+            ["boot/entry.asm": "mine\n"], ["spec/boot.md": "mine\n"], ["README.md": nil],
+            ["mm/frames.c": "mine, not yet in git\n"],
+        ] as [[String: String?]])
     func localChangesAreRefusedAndUntouched(_ change: [String: String?]) async throws {
         for (name, text) in change {
-            if let text { try directory.write("workspace/\(name)", text) } else { try Files.removeTree(directory["workspace/\(name)"]) }
+            if let text {
+                try directory.write("workspace/\(name)", text)
+            } else {
+                try Files.removeTree(directory["workspace/\(name)"])
+            }
         }
         let before = try files()
         let error = await failure { try await workspace.updateCheckout() }

@@ -37,7 +37,8 @@ import Testing
     @Test func theEnvironmentIsPlain() async throws {
         setenv("AUTON_TEST_SECRET", "key", 1)
         let result = try await Command("env", []).run()
-        #expect(Set(result.output.text.split(separator: "\n").map { String($0.prefix { $0 != "=" }) }) == ["PATH", "LC_ALL", "HOME"])
+        #expect(
+            Set(result.output.text.split(separator: "\n").map { String($0.prefix { $0 != "=" }) }) == ["PATH", "LC_ALL", "HOME"])
     }
 
     @Test func itRunsWhereItIsTold() async throws {

@@ -35,7 +35,9 @@ import Testing
             for target in targets {
                 group.addTask { [git, commits] in
                     // One that meets the other's lock file is told to try again; it has not moved the branch.
-                    do { return try await git.moveBranch("b", to: target, from: commits[0]) ? target : nil } catch is AutonError { return nil }
+                    do { return try await git.moveBranch("b", to: target, from: commits[0]) ? target : nil } catch is AutonError {
+                        return nil
+                    }
                 }
             }
             return try await group.reduce(into: [String]()) { $0 += $1.map { [$0] } ?? [] }

@@ -101,7 +101,8 @@ import Testing
     }
 
     @Test func aRepositoryInsideWithCommitsIsNoSubmodule() async throws {
-        let script = "mkdir sub && cd sub && git init -q && echo x > file && git add . && git -c user.name=a -c user.email=b commit -qm x"
+        let script =
+            "mkdir sub && cd sub && git init -q && echo x > file && git add . && git -c user.name=a -c user.email=b commit -qm x"
         var command = Command("sh", ["-c", script])
         command.directory = tree.root
         #expect(try await command.run().succeeded)

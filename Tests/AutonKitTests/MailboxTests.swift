@@ -17,7 +17,10 @@ import Testing
         let task = TaskMessage(plannedTask("boot-001"))
         try mailbox.file(task)
         #expect(try mailbox.find(TaskMessage.self, "boot-001.1") == task)
-        #expect(try directory.contents(of: "mailbox") == ["task/boot-001.1.json": String(decoding: Mailbox.encode(task), as: UTF8.self)])
+        #expect(
+            try directory.contents(of: "mailbox") == [
+                "task/boot-001.1.json": String(decoding: Mailbox.encode(task), as: UTF8.self)
+            ])
         #expect(try mailbox.find(TaskMessage.self, "boot-001.2") == nil)
         #expect(await failure { try mailbox.get(TaskMessage.self, "boot-001.2") }?.status == .badInput)
     }

@@ -60,13 +60,17 @@ import Testing
     }
 
     @Test func fileSizeIsLimited() async throws {
-        let result = try await shell("head -c 3000000 /dev/zero > big; ls -l big | cut -d ' ' -f 5") { $0.limits.fileSize = 1 << 20 }
+        let result = try await shell("head -c 3000000 /dev/zero > big; ls -l big | cut -d ' ' -f 5") {
+            $0.limits.fileSize = 1 << 20
+        }
         #expect(result.output.text == "1048576\n")
         #expect(try Files.read(directory["tree/big"]).count == 1 << 20)
     }
 
     @Test func temporaryFilesAreLimited() async throws {
-        let result = try await shell("for i in $(seq 6); do head -c 60000000 /dev/zero > /tmp/$i; done; du -sm /tmp | cut -f1") { _ in }
+        let result = try await shell("for i in $(seq 6); do head -c 60000000 /dev/zero > /tmp/$i; done; du -sm /tmp | cut -f1") {
+            _ in
+        }
         #expect(result.errors.text.contains("No space left"))
         #expect(Int(result.line)! <= 256)
     }

@@ -59,7 +59,8 @@ import Testing
 
     @Test func ourEnvironmentIsNotVisible() async throws {
         setenv("AUTON_TEST_SECRET", "sk-secret-value", 1)
-        let result = try await shell("env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /proc/*/cmdline | tr '\\0' '\\n'")
+        let result = try await shell(
+            "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /proc/*/cmdline | tr '\\0' '\\n'")
         #expect(result.output.total > 0)
         #expect(!result.output.text.contains("sk-secret-value"))
         let names = try await shell("env").output.text.split(separator: "\n").map { $0.prefix { $0 != "=" } }

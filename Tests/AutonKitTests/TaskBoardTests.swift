@@ -42,7 +42,8 @@ import Testing
         #expect(try states()[0] == .due(attempt: 1, stage: .validate))
         try mailbox.file(Verdict(task: "a", attempt: 1, commit: "", tree: "", accepted: true, checks: [], tests: [], console: []))
         #expect(try states()[0] == .due(attempt: 1, stage: .review))
-        try mailbox.file(Review(task: "a", attempt: 1, commit: "", decision: .approve, summary: "", comments: [], provenance: provenance))
+        try mailbox.file(
+            Review(task: "a", attempt: 1, commit: "", decision: .approve, summary: "", comments: [], provenance: provenance))
         #expect(try states()[0] == .due(attempt: 1, stage: .merge))
         try merge("a")
         #expect(try states() == [.merged, .due(attempt: 1, stage: .agent), .waiting(on: ["b"])])

