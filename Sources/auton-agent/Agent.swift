@@ -41,7 +41,7 @@ struct Agent {
         let facts = [
             "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(ShellTool.seconds),
             "shell_max_seconds": String(ShellTool.maxSeconds), "output_bytes": String(Sandbox.Limits().output),
-            "reply_tokens": String(options.maxTokens),
+            "reply_tokens": String(options.maxTokens), "memory_mib": String(Sandbox.Limits().memory >> 20),
         ]
         let opening = Transcript.Opening(
             conversation: name, role: role, maxTokens: options.maxTokens,
