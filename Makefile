@@ -56,7 +56,7 @@ provenance: build
 	@AUTON_KERNEL='$(KERNEL)' scripts/provenance
 
 test: deps
-	@swift test --quiet
+	@swift test --no-parallel
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests

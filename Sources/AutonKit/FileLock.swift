@@ -22,7 +22,11 @@ package final class FileLock {
         }
     }
 
-    deinit { try? file.close() }
+    deinit {
+        // Closing alone would leave the lock to a child that is between its fork and its exec.
+        release()
+        try? file.close()
+    }
 
     /// Gives the lock back before the value goes away.
     package func release() { flock(file.rawValue, LOCK_UN) }

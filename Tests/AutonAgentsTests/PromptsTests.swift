@@ -19,7 +19,7 @@ import Testing
 
     @Test(arguments: Role.allCases.map(\.rawValue) + ["manager", "reviewer"])
     func everyRoleHasOne(_ role: String) throws {
-        let facts = ["directory", "turns", "shell_seconds", "shell_max_seconds", "output_bytes", "reply_tokens"]
+        let facts = ["directory", "turns", "shell_seconds", "shell_max_seconds", "output_bytes", "reply_tokens", "memory_mib"]
         let prompts = Prompts(Program.package.appending("prompts"))
         #expect(try prompts.load(role, facts: Dictionary(uniqueKeysWithValues: facts.map { ($0, "1") })).count > 200)
     }
