@@ -99,6 +99,9 @@ package struct Mailbox: Sendable {
             do {
                 guard file.hasSuffix(".json") else { throw MessageError.misnamed(file, expected: "NAME.json") }
                 return try decode(type, String(file.dropLast(5)))
+            } catch let error as AutonError where error.status != .badInput {
+                // It cannot be read now, which says nothing about what is in it.
+                throw error
             } catch {
                 setAside(M.kind, file, because: Self.explain(error))
                 return nil
