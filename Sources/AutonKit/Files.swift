@@ -40,8 +40,10 @@ package enum Files {
     }
 
     /// Replaces a file that is no message (a make fragment, a cache): the reader sees the old or the new one.
-    package static func replace(_ path: FilePath, _ bytes: [UInt8]) throws {
-        let temporary = path.appending(".\(getpid()).tmp", toLastComponent: true)
+    ///
+    /// - Parameter temporary: where it is written first, on the same file system; beside `path` if left out.
+    package static func replace(_ path: FilePath, _ bytes: [UInt8], temporary: FilePath? = nil) throws {
+        let temporary = temporary ?? path.appending(".\(getpid()).tmp", toLastComponent: true)
         try writeTemporary(temporary, bytes, sync: true)
         try failing("cannot rename", at: path) { try posix(rename(temporary.string, path.string)) }
         try syncDirectory(path.removingLastComponent())

@@ -69,6 +69,12 @@ package struct Mailbox: Sendable {
         try Files.syncDirectory(root.appending(M.kind.rawValue))
     }
 
+    /// Replaces a file beside the messages.
+    package func replace(_ name: String, _ bytes: [UInt8]) throws {
+        try Files.replace(
+            root.appending(name), bytes, temporary: root.appending("tmp/\(FilePath(name).lastComponent?.string ?? name).\(getpid())"))
+    }
+
     /// The message of that name, or nil if there is none.
     ///
     /// - Throws: `AutonError` with `.badInput` if the file is no such message; it is in `dead/` then.
@@ -79,7 +85,7 @@ package struct Mailbox: Sendable {
         } catch let error as AutonError {
             throw error
         } catch {
-            setAside(M.kind, name + ".json", because: Self.explain(error))
+            setAside("\(M.kind.rawValue)/\(name).json", because: Self.explain(error))
             throw AutonError(.badInput, "not a message: \(Self.explain(error))", at: path(M.kind, name).string)
         }
     }
@@ -103,7 +109,7 @@ package struct Mailbox: Sendable {
                 // It cannot be read now, which says nothing about what is in it.
                 throw error
             } catch {
-                setAside(M.kind, file, because: Self.explain(error))
+                setAside("\(M.kind.rawValue)/\(file)", because: Self.explain(error))
                 return nil
             }
         }
@@ -120,19 +126,27 @@ package struct Mailbox: Sendable {
         return message
     }
 
-    private func setAside(_ kind: Kind, _ file: String, because reason: String) {
-        let source = root.appending(kind.rawValue).appending(file)
-        var target = root.appending("dead").appending("\(kind.rawValue)-\(file)")
+    /// Moves what nobody is to read again into `dead/`, with the reason beside it.
+    ///
+    /// - Parameters:
+    ///   - file: relative, such as `goal/1.json`.
+    ///   - quietly: an error that says so follows.
+    package func setAside(_ file: String, because reason: String, quietly: Bool = false) {
+        let source = root.appending(file)
+        // Another reader may have done it.
+        guard Files.exists(source) else { return }
+        let name = file.replacing("/", with: "-")
+        var target = root.appending("dead").appending(name)
         var copy = 1
         do {
             while try !Files.renameNew(source, to: target) {
                 copy += 1
-                target = root.appending("dead").appending("\(kind.rawValue)-\(file).\(copy)")
+                target = root.appending("dead").appending("\(name).\(copy)")
             }
-            try Files.replace(target.appending(".reason", toLastComponent: true), Array((reason + "\n").utf8))
-            report("set aside: \(reason): \(target)")
+            try replace("dead/\(target.lastComponent?.string ?? name).reason", Array((reason + "\n").utf8))
+            if !quietly { report("set aside: \(reason): \(target)") }
         } catch {
-            report("not a message, and it cannot be set aside: \(reason): \(source)")
+            report("it cannot be set aside: \(reason): \(source)")
         }
     }
 

@@ -75,7 +75,7 @@ struct Planner {
     /// Files the first attempts at a plan's tasks, and the graph of all plans. Doing it again completes what a kill cut short.
     func publish(_ plan: Plan) throws {
         try mailbox.fileAll(plan.tasks.map(TaskMessage.init))
-        try Files.replace(mailbox.root.appending("graph.mk"), Array(try graph().makeFragment.utf8))
+        try mailbox.replace("graph.mk", Array(graph().makeFragment.utf8))
     }
 
     /// The graph of the tasks that count: those that no re-plan has replaced or dropped, and that can start some day.
