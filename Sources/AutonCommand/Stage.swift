@@ -1,6 +1,6 @@
 import ArgumentParser
 import AutonKit
-import Glibc
+@preconcurrency import Glibc
 import SystemPackage
 
 /// Where the stages find one another's work.
@@ -51,8 +51,14 @@ package func stage(_ body: () async throws -> ExitStatus) async throws {
         complain("unexpected: \(error)")
         status = .bug
     }
-    fflush(nil)
-    throw ArgumentParser.ExitCode(status.rawValue)
+    throw ArgumentParser.ExitCode(flushed(status).rawValue)
+}
+
+/// What is on standard output is data: a program whose data did not get there has not succeeded.
+private func flushed(_ status: ExitStatus) -> ExitStatus {
+    if fflush(stdout) == 0 && ferror(stdout) == 0 { return status }
+    complain("cannot write: \(Errno(rawValue: errno)): standard output")
+    return status == .done ? .tryAgain : status
 }
 
 /// The part of every `--help` that tells the exit status.
