@@ -92,8 +92,6 @@ func topologicalOrder(_ tasks: [PlannedTask]) -> Result<[String], DependencyCycl
         order += freed.sorted { position[$0]! < position[$1]! }
         next += 1
     }
-    guard order.count == inside.count else {
-        return .failure(DependencyCycle(ids: tasks.map(\.id).filter { waiting[$0]! > 0 }))
-    }
-    return .success(order)
+    let stuck = tasks.map(\.id).filter { waiting[$0]! > 0 }
+    return stuck.isEmpty ? .success(order) : .failure(DependencyCycle(ids: stuck))
 }
