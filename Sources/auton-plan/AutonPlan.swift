@@ -59,12 +59,13 @@ struct AutonPlan: AsyncParsableCommand {
             let text = try goalText()
             try Tools.require("git")
             let handwritten = try from.map { try Files.read(FilePath($0)) }
-            let workspace = try await Workspace.open(
-                FilePath(places.workspace), from: FilePath(kernel), origin: onKernel ? .kernel : .scaffold)
+            // Taken first, so that of several at once one makes the workspace.
             guard let lock = try FileLock(trying: mailbox.root.appending("tmp/plan.lock")) else {
                 throw AutonError(.tryAgain, "another auton-plan is at work", at: mailbox.root.string)
             }
             defer { lock.release() }
+            let workspace = try await Workspace.open(
+                FilePath(places.workspace), from: FilePath(kernel), origin: onKernel ? .kernel : .scaffold)
             let planner = Planner(mailbox: mailbox, workspace: workspace, options: options)
             let plan: Plan? =
                 if let handwritten { try planner.plan(from: handwritten, at: from ?? "") } else if replan {
