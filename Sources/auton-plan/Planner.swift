@@ -35,7 +35,9 @@ struct Planner {
         let draft = try CompactJSON.decode(Draft.self, from: text, at: place)
         let plans = try plans()
         if let done = plans.last(where: { $0.tasks == draft.tasks }) { return done }
-        let problems = PlanCheck(existing: Set(plans.flatMap(\.tasks).map(\.id))).problems(in: draft.tasks)
+        let problems =
+            PlanCheck(existing: Set(plans.flatMap(\.tasks).map(\.id))).problems(in: draft.tasks)
+            + Self.problems(of: draft.amendments ?? [], new: draft.tasks, blocked: try blocked())
         guard problems.isEmpty else {
             throw AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
         }
@@ -51,7 +53,7 @@ struct Planner {
         let plans = try plans()
         guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
         let board = try TaskBoard(mailbox)
-        let blocked = try board.states().filter { $0.state == .blocked }.map(\.task.id)
+        let blocked = try blocked()
         let composition = try await openComposition(plans)
         if blocked.isEmpty && composition == nil { return nil }
         let findings = (composition?.interactions ?? []).map(Self.evidence)
@@ -92,6 +94,10 @@ struct Planner {
             guard case .stuck(let behind) = state else { return nil }
             return "\(task.id) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped"
         }
+    }
+
+    private func blocked() throws -> [String] {
+        try TaskBoard(mailbox).states().filter { $0.state == .blocked }.map(\.task.id)
     }
 
     private func plans() throws -> [Plan] {
@@ -137,10 +143,14 @@ struct Planner {
     /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else.
     private static func problems(in draft: PlanDraft, blocked: [String]) -> [String] {
         let amendments = draft.amendments ?? []
-        let new = Set(draft.tasks.map(\.id))
-        var problems = Set(blocked).subtracting(amendments.map(\.task)).sorted().map {
-            "\($0) is blocked, and no amendment speaks of it"
-        }
+        let unspoken = Set(blocked).subtracting(amendments.map(\.task)).sorted()
+        return unspoken.map { "\($0) is blocked, and no amendment speaks of it" }
+            + problems(of: amendments, new: draft.tasks, blocked: blocked)
+    }
+
+    private static func problems(of amendments: [Amendment], new tasks: [PlannedTask], blocked: [String]) -> [String] {
+        let new = Set(tasks.map(\.id))
+        var problems: [String] = []
         for amendment in amendments {
             if !blocked.contains(amendment.task) { problems.append("\(amendment.task) is not blocked, so it cannot be amended") }
             for replacement in amendment.replacements where !new.contains(replacement) {
