@@ -111,6 +111,11 @@ struct Planner {
     {
         let transport = try options.openTransport()
         let main = try await workspace.main()
+        // Held for as long as the worktree is needed: one that nobody holds is swept away.
+        guard let lock = try workspace.lock("plan") else {
+            throw AutonError(.tryAgain, "another auton-plan is at work", at: workspace.root.string)
+        }
+        defer { lock.release() }
         let tree = try await workspace.worktree("plan", commit: main)
         defer { try? tree.remove() }
         let name = "plan-\(number)"
