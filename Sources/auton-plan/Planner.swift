@@ -124,9 +124,13 @@ struct Planner {
             conversation: name, role: "manager", maxTokens: options.maxTokens,
             system: try options.openPrompts().load("manager", facts: ["turns": String(Self.maxTurns)]),
             tools: (tools + [closing]).map(\.definition), baseTree: try await workspace.git.tree(of: main))
+        // What was cut short is gone on with, unless it is about something else, such as another goal.
+        if let begun = try Transcript(reading: mailbox.transcript(name)).requests.first, begun != [.user(request)] {
+            mailbox.setAside("transcript/\(name).jsonl", because: "the Manager is asked something else now")
+        }
         let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: Self.maxTurns)
-        switch try await loop.run(task: request) {
+        switch try await ending(of: loop, name, request) {
         case .gaveUp(let reason):
             throw AutonError(.refused, "the Manager made no plan: \(reason)")
         case .finished(let input):
@@ -136,6 +140,18 @@ struct Planner {
                 composition: composition, provenance: try await conversation.transcript.provenance())
             try mailbox.file(plan)
             return plan
+        }
+    }
+
+    /// Runs the conversation. One that came to no plan is over: asked again, the Manager is asked anew.
+    private func ending(of loop: AgentLoop, _ name: String, _ request: String) async throws -> AgentEnding {
+        do {
+            let ending = try await loop.run(task: request)
+            if case .gaveUp(let reason) = ending { mailbox.setAside("transcript/\(name).jsonl", because: reason, quietly: true) }
+            return ending
+        } catch let error as AutonError where error.status == .refused {
+            mailbox.setAside("transcript/\(name).jsonl", because: error.what, quietly: true)
+            throw error
         }
     }
 
