@@ -27,6 +27,15 @@ package final class TemporaryDirectory: Sendable {
         return file
     }
 
+    /// Whether nobody holds the lock on a file any more: whoever held it, in whatever namespace, is dead.
+    package func isReleased(_ name: String) async throws -> Bool {
+        for _ in 0..<300 {
+            if try FileLock(trying: self[name]) != nil { return true }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return false
+    }
+
     package func read(_ name: String) throws -> String { try Files.readText(self[name]) }
 
     /// Every file below, relative, with its text; symbolic links as `-> target`.
