@@ -14,10 +14,15 @@ package struct Worktree: Sendable {
         let index = root.appending(".index", toLastComponent: true)
         let tree = Worktree(root: root, git: Git(directory: repository, workTree: root, index: index))
         try tree.remove()
-        try Files.createDirectories(root)
-        try await tree.git.run("read-tree", commit)
-        try await tree.git.run("checkout-index", "--all", "--force")
-        try handOver(root)
+        do {
+            try Files.createDirectories(root)
+            try await tree.git.run("read-tree", commit)
+            try await tree.git.run("checkout-index", "--all", "--force")
+            try handOver(root)
+        } catch {
+            try? tree.remove()
+            throw error
+        }
         return tree
     }
 

@@ -164,8 +164,8 @@ import Testing
             await #expect { try await gate.judge(commit: commit, base: base, task: nil, purpose: "test") } throws: { error in
                 (error as? AutonError)?.status == .badInput
             }
+            #expect(try Files.list(ws.workspace.root.appending(".auton/worktree")) == [])
         }
-        #expect(try Files.list(ws.workspace.root.appending(".auton/worktree")) == [])
     }
 
     @Test func manyGatesAtOnce() async throws {
