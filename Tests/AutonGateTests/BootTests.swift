@@ -50,10 +50,11 @@ import Testing
     }
 
     @Test func aHang() async throws {
-        let report = try await boot("KTEST(zz, hangs) { for (;;); }", seconds: 1.5)
+        let report = try await boot("KTEST(zz, hangs) { for (;;); }", seconds: 3)
         #expect(report.ending == .timedOut)
-        #expect(report.failure == "hang in zz.hangs after 1.5 s")
+        #expect(report.failure == "hang in zz.hangs after 3 s")
         #expect(report.report.names(.missing) == ["zz.hangs"])
+        #expect(report.seconds < 30)
     }
 
     @Test func silence() async throws {
@@ -128,7 +129,7 @@ import Testing
     @Test func noImageToLoad() async throws {
         let tree = try Temporary()
         try tree.write(["build/kernel.elf": "this is no kernel\n"])
-        let report = try await Boot(image: tree.path.appending("build/kernel.elf"), seconds: 2).run()
+        let report = try await Boot(image: tree.path.appending("build/kernel.elf")).run()
         #expect(report.ending == .notLoadable)
         #expect(report.failure == "QEMU cannot load the image: invalid kernel header")
     }
