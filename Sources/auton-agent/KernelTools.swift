@@ -12,12 +12,7 @@ func runningTools(_ directory: FilePath) -> [any AgentTool] {
 
 /// A command's result as the model reads it: how it ended, and the two streams apart.
 func describe(_ result: CommandResult, limit: Double) -> String {
-    let ending =
-        switch result.ending {
-        case .exited(let status): "exit status \(status)"
-        case .signalled(let signal): "killed by signal \(signal)"
-        case .timedOut: "killed at the limit of \(Int(limit)) s; what it had printed:"
-        }
+    let ending = result.ending == .timedOut ? "killed at the limit of \(Int(limit)) s; what it had printed:" : "\(result.ending)"
     func stream(_ name: String, _ output: CapturedOutput) -> [String] {
         output.total == 0 ? [] : ["── \(name)", output.text]
     }

@@ -23,9 +23,9 @@ import Testing
     }
 
     @Test(arguments: [
-        ("exit 3", "the model command failed (exited(3)): exit 3"),
-        ("echo one >&2; echo over quota >&2; exit 1", "the model command failed (exited(1)): over quota: echo one >&2; echo over quota >&2; exit 1"),
-        ("kill -9 $$", "the model command failed (signalled(9)): kill -9 $$"),
+        ("exit 3", "the model command failed (exit status 3): exit 3"),
+        ("echo one >&2; echo over quota >&2; exit 1", "the model command failed (exit status 1): over quota: echo one >&2; echo over quota >&2; exit 1"),
+        ("kill -9 $$", "the model command failed (killed by signal 9): kill -9 $$"),
     ])
     func aFailedCommandSaysWhy(command: String, message: String) async {
         let error = await failure { try await ask(command) }

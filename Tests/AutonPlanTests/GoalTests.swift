@@ -75,7 +75,7 @@ import Testing
     @Test func anInterruptedConversationGoesOn() async throws {
         try scene.prepareReply("plan-1", 1, reply(("list", [:])))
         let cut = try await scene.plan("Build a kernel")
-        #expect(cut.status == 69 && cut.errors.hasPrefix("auton-plan: the model command failed (exited(1)): no reply: "))
+        #expect(cut.status == 69 && cut.errors.hasPrefix("auton-plan: the model command failed (exit status 1): no reply: "))
         try Files.removeTree(scene.directory["request.plan-1.1"])
         try scene.prepareReply("plan-1", 2, plan: threeTasks)
         #expect(try await scene.plan("Build a kernel").status == 0)
