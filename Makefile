@@ -10,7 +10,7 @@ KERNEL ?= kernel
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer
 SWIFT_FLAGS := -c release --static-swift-stdlib
-AUTON := AUTON_WORKSPACE='$(WORKSPACE)' AUTON_MAILBOX='$(MAILBOX)' AUTON_KERNEL='$(KERNEL)' $(if $(MODEL),AUTON_MODEL='$(MODEL)') ./auton
+AUTON := AUTON_WORKSPACE='$(WORKSPACE)' AUTON_MAILBOX='$(MAILBOX)' AUTON_KERNEL='$(KERNEL)' $(if $(MODEL),AUTON_MODEL='$(MODEL)') $(if $(STRICT),AUTON_STRICT=1) ./auton
 export AUTON_GOAL := $(GOAL)
 
 .PHONY: help deps build run watch status boot kernel replay provenance test lint bench install clean
@@ -19,7 +19,7 @@ export AUTON_GOAL := $(GOAL)
 help:
 	@echo 'make run [GOAL="…" MODEL=file:desk]  carry a goal to a kernel that boots; replays a recorded run by default'
 	@echo 'make status | boot | watch           every task; boot the kernel; run goals dropped into mailbox/goal/'
-	@echo 'make replay [RUN=01-minimal-boot]    replay a recorded run into a fresh workspace'
+	@echo 'make replay [RUN=01-minimal-boot]    replay a recorded run into a fresh workspace; STRICT=1: drift is an error'
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
