@@ -72,7 +72,8 @@ package struct Mailbox: Sendable {
     /// Replaces a file beside the messages.
     package func replace(_ name: String, _ bytes: [UInt8]) throws {
         try Files.replace(
-            root.appending(name), bytes, temporary: root.appending("tmp/\(FilePath(name).lastComponent?.string ?? name).\(getpid())"))
+            root.appending(name), bytes,
+            temporary: root.appending("tmp/\(FilePath(name).lastComponent?.string ?? name).\(getpid())"))
     }
 
     /// The message of that name, or nil if there is none.

@@ -12,7 +12,9 @@ import Testing
     /// Says what it was called with; fails if told to.
     private struct Echo: AgentTool {
         let definition = Tool("echo", "Say it.", ["text": ["type": "string"], "fail": ["type": "boolean"]], optional: ["fail"])
-        func call(_ input: JSONValue) -> ToolOutput { ToolOutput(text: input["text"]?.string ?? "", isError: input["fail"] == true) }
+        func call(_ input: JSONValue) -> ToolOutput {
+            ToolOutput(text: input["text"]?.string ?? "", isError: input["fail"] == true)
+        }
     }
 
     private struct Finish: AgentTool {
@@ -25,7 +27,9 @@ import Testing
         func call(_ input: JSONValue) throws -> ToolOutput { throw AutonError(.tryAgain, "the disk is full") }
     }
 
-    private func run(_ replies: [MessagesResponse], turns: Int = 20) async throws -> (ending: AgentEnding, news: [[String]], asked: Int) {
+    private func run(_ replies: [MessagesResponse], turns: Int = 20) async throws -> (
+        ending: AgentEnding, news: [[String]], asked: Int
+    ) {
         let transport = ScriptedTransport(replies)
         let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: transport) { _ in }
         let loop = AgentLoop(conversation: conversation, tools: [Echo(), Broken()], closing: Finish(), maxTurns: turns)
@@ -50,7 +54,8 @@ import Testing
 
     @Test func schemaErrorsGoBack() async throws {
         let run = try await self.run([reply(("echo", ["txt": "a"])), reply(("finish", ["summary": ""])), reply(finish)])
-        #expect(run.news == [["ERROR Not called: text is missing; txt is not known."], ["ERROR Not called: summary is too short."]])
+        #expect(
+            run.news == [["ERROR Not called: text is missing; txt is not known."], ["ERROR Not called: summary is too short."]])
         #expect(run.ending == .finished(["summary": "s"]))
     }
 
@@ -61,7 +66,10 @@ import Testing
 
     @Test func finishDoesNotCountAfterAFailedCall() async throws {
         let run = try await self.run([reply(echo("a", fail: true), echo("b"), finish), reply(finish)])
-        #expect(run.news == [["ERROR a", "b", "ERROR Not counted: an earlier call of the same reply failed. Look at its result first."]])
+        #expect(
+            run.news == [
+                ["ERROR a", "b", "ERROR Not counted: an earlier call of the same reply failed. Look at its result first."]
+            ])
         #expect(run.asked == 2)
     }
 

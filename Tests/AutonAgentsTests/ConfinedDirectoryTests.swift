@@ -77,7 +77,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [("boot/a.c", true), ("boot/deep/a.c", true), ("lib/x.c", true), ("lib/y.c", false), ("lib/x.c/z", false), ("bootx/a.c", false), ("a.c", false), ("spec/boot.md", false)])
+    @Test(arguments: [
+        ("boot/a.c", true), ("boot/deep/a.c", true), ("lib/x.c", true), ("lib/y.c", false), ("lib/x.c/z", false),
+        ("bootx/a.c", false), ("a.c", false), ("spec/boot.md", false),
+    ])
     func onlyTheTasksPathsAreWritten(path: String, allowed: Bool) throws {
         let task = ConfinedDirectory(directory["tree"], writable: ["boot/", "lib/x.c"])
         let expected = allowed ? nil : "\(path): outside your task's paths (boot/, lib/x.c)"
@@ -86,7 +89,9 @@ import Testing
     }
 
     /// What a model can put right, it is told; the program goes on.
-    @Test(arguments: ["boot/entry.asm/below", "boot", "boot/", "", ".", "boot/" + String(repeating: "x", count: 300), "boot/a\u{0}b"])
+    @Test(arguments: [
+        "boot/entry.asm/below", "boot", "boot/", "", ".", "boot/" + String(repeating: "x", count: 300), "boot/a\u{0}b",
+    ])
     func whatCannotBeWrittenIsARefusal(_ path: String) throws {
         let before = try directory.contents()
         let reason = refusal { try confined.write(path, "x") }

@@ -62,13 +62,16 @@ import Testing
     }
 
     @Test func search() async throws {
-        #expect(try await call("search", ["pattern": "int [a-z]"]) == .ok("boot/main.c:1:int x;\nboot/main.c:2:int main(void) { return x; }"))
+        #expect(
+            try await call("search", ["pattern": "int [a-z]"])
+                == .ok("boot/main.c:1:int x;\nboot/main.c:2:int main(void) { return x; }"))
         #expect(try await call("search", ["pattern": "^cli|prints"]) == .ok("boot/entry.asm:1:cli\nspec/boot.md:1:Boot prints."))
         #expect(try await call("search", ["pattern": "cli", "path": "boot/entry.asm"]) == .ok("boot/entry.asm:1:cli"))
         #expect(try await call("search", ["pattern": "cli", "path": "spec"]) == .ok("no match"))
         #expect(try await call("search", ["pattern": "--version"]) == .ok("no match"))
         #expect(try await call("search", ["pattern": "$(touch /kernel/x)'; touch x"]) == .ok("no match"))
-        #expect(try await call("search", ["pattern": "x", "path": "/etc"]) == .error("/etc: paths are relative to the work tree"))
+        #expect(
+            try await call("search", ["pattern": "x", "path": "/etc"]) == .error("/etc: paths are relative to the work tree"))
         #expect(try await call("search", ["pattern": "x", "path": "nothing"]).isError)
         #expect(try await call("search", ["pattern": "("]).isError)
         #expect(try directory.contents(of: "tree").count == 3)
@@ -83,19 +86,31 @@ import Testing
     @Test func write() async throws {
         #expect(try await call("write", ["path": "boot/new.asm", "content": "é\n"]) == .ok("wrote 3 bytes to boot/new.asm"))
         #expect(try directory.read("tree/boot/new.asm") == "é\n")
-        #expect(try await call("write", ["path": "spec/boot.md", "content": ""]) == .error("spec/boot.md: outside your task's paths (boot/)"))
+        #expect(
+            try await call("write", ["path": "spec/boot.md", "content": ""])
+                == .error("spec/boot.md: outside your task's paths (boot/)"))
         #expect(try directory.read("tree/spec/boot.md") == "Boot prints.\n")
         #expect(try await call("write", ["path": "boot/new.asm/below", "content": ""]).isError)
     }
 
     @Test func edit() async throws {
-        #expect(try await call("edit", ["path": "boot/entry.asm", "old": "hlt\njmp", "new": "again:\n hlt\n jmp"]) == .ok("replaced 1 passage in boot/entry.asm"))
+        #expect(
+            try await call("edit", ["path": "boot/entry.asm", "old": "hlt\njmp", "new": "again:\n hlt\n jmp"])
+                == .ok("replaced 1 passage in boot/entry.asm"))
         #expect(try directory.read("tree/boot/entry.asm") == "cli\nagain:\n hlt\n jmp $\n")
-        #expect(try await call("edit", ["path": "boot/main.c", "old": "x", "new": "y"]) == .error("boot/main.c: `old` occurs 2 times"))
-        #expect(try await call("edit", ["path": "boot/main.c", "old": "z", "new": "y"]) == .error("boot/main.c: `old` does not occur"))
-        #expect(try await call("edit", ["path": "boot/main.c", "old": " return x;", "new": ""]) == .ok("replaced 1 passage in boot/main.c"))
+        #expect(
+            try await call("edit", ["path": "boot/main.c", "old": "x", "new": "y"]) == .error("boot/main.c: `old` occurs 2 times")
+        )
+        #expect(
+            try await call("edit", ["path": "boot/main.c", "old": "z", "new": "y"]) == .error("boot/main.c: `old` does not occur")
+        )
+        #expect(
+            try await call("edit", ["path": "boot/main.c", "old": " return x;", "new": ""])
+                == .ok("replaced 1 passage in boot/main.c"))
         #expect(try directory.read("tree/boot/main.c") == "int x;\nint main(void) { }")
-        #expect(try await call("edit", ["path": "spec/boot.md", "old": "Boot", "new": ""]) == .error("spec/boot.md: outside your task's paths (boot/)"))
+        #expect(
+            try await call("edit", ["path": "spec/boot.md", "old": "Boot", "new": ""])
+                == .error("spec/boot.md: outside your task's paths (boot/)"))
         #expect(try await call("edit", ["path": "nothing", "old": "x", "new": ""]) == .error("nothing: no such file"))
     }
 

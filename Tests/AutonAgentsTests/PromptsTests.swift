@@ -9,7 +9,9 @@ import Testing
         let directory = try TemporaryDirectory()
         try directory.write("developer.md", "You have {{turns}} turns in {{directory}}.\n")
         let prompts = Prompts(directory.path)
-        #expect(try prompts.load("developer", facts: ["turns": "60", "directory": "/kernel", "more": "x"]) == "You have 60 turns in /kernel.\n")
+        #expect(
+            try prompts.load("developer", facts: ["turns": "60", "directory": "/kernel", "more": "x"])
+                == "You have 60 turns in /kernel.\n")
         let unknown = await failure { try prompts.load("developer", facts: ["turns": "60"]) }
         #expect(unknown?.status == .badConfiguration && unknown?.what.contains("{{directory}}") == true)
         let missing = await failure { try prompts.load("poet", facts: [:]) }
@@ -29,6 +31,8 @@ import Testing
             Reason(attempt: 1, stage: .gate, summary: "build failed", details: ["a.c:1: error", "make: failed"]),
             Reason(attempt: 2, stage: .review, summary: "unclear", details: []),
         ]
-        #expect(describe(reasons) == "### Attempt 1, gate: build failed\na.c:1: error\nmake: failed\n\n### Attempt 2, review: unclear")
+        #expect(
+            describe(reasons) == "### Attempt 1, gate: build failed\na.c:1: error\nmake: failed\n\n### Attempt 2, review: unclear"
+        )
     }
 }

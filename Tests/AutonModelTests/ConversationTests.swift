@@ -13,7 +13,9 @@ import Testing
         path = directory["t.jsonl"]
     }
 
-    private func talk(_ transport: any Transport, _ words: [String], report: @escaping (String) -> Void = { _ in }) async throws -> [String] {
+    private func talk(_ transport: any Transport, _ words: [String], report: @escaping (String) -> Void = { _ in }) async throws
+        -> [String]
+    {
         let conversation = try Conversation(opening(), at: path, transport: transport, report: report)
         var heard: [String] = []
         for word in words { heard.append(try await conversation.send(.user(word)).text) }
@@ -27,7 +29,9 @@ import Testing
         #expect(try await talk(transport, ["a", "b", "c"]) == ["one", "two", "three"])
         #expect(transport.requests.map(\.messages.count) == [1, 3, 5])
         #expect(transport.requests[2].messages.map(\.role) == [.user, .assistant, .user, .assistant, .user])
-        #expect(transport.requests[0].model == "scripted" && transport.requests[0].maxTokens == 1000 && transport.requests[0].system == "You build.")
+        #expect(
+            transport.requests[0].model == "scripted" && transport.requests[0].maxTokens == 1000
+                && transport.requests[0].system == "You build.")
         #expect(transport.settled == [1, 2, 3])
     }
 
@@ -36,7 +40,10 @@ import Testing
         let log = directory["asked"]
         let answer = String(decoding: try CompactJSON.encode(reply(text: "fine", stopReason: "end_turn")), as: UTF8.self)
         let command = "cat >/dev/null; echo $AUTON_CONVERSATION $AUTON_TURN >>\(log); echo '\(answer)'"
-        return (ExecTransport(command: command), { Files.exists(log) ? try Files.readText(log).split(separator: "\n").map(String.init) : [] })
+        return (
+            ExecTransport(command: command),
+            { Files.exists(log) ? try Files.readText(log).split(separator: "\n").map(String.init) : [] }
+        )
     }
 
     @Test func nothingIsAskedTwice() async throws {

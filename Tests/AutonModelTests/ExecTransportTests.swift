@@ -17,14 +17,18 @@ import Testing
         try directory.write("response", String(decoding: CompactJSON.encode(reply(text: "ho")), as: UTF8.self))
         setenv("AUTON_TEST_KEY", "key", 1)
         let seen = directory["seen"]
-        let response = try await ask("cat >\(seen); echo $AUTON_CONVERSATION $AUTON_TURN $AUTON_TEST_KEY >>\(seen); cat \(directory["response"])")
+        let response = try await ask(
+            "cat >\(seen); echo $AUTON_CONVERSATION $AUTON_TURN $AUTON_TEST_KEY >>\(seen); cat \(directory["response"])")
         #expect(response == reply(text: "ho"))
         #expect(try directory.read("seen") == String(decoding: CompactJSON.encode(request), as: UTF8.self) + "boot-001.1 3 key\n")
     }
 
     @Test(arguments: [
         ("exit 3", "the model command failed (exit status 3): exit 3"),
-        ("echo one >&2; echo over quota >&2; exit 1", "the model command failed (exit status 1): over quota: echo one >&2; echo over quota >&2; exit 1"),
+        (
+            "echo one >&2; echo over quota >&2; exit 1",
+            "the model command failed (exit status 1): over quota: echo one >&2; echo over quota >&2; exit 1"
+        ),
         ("kill -9 $$", "the model command failed (killed by signal 9): kill -9 $$"),
     ])
     func aFailedCommandSaysWhy(command: String, message: String) async {
@@ -43,7 +47,8 @@ import Testing
     @Test func aCommandThatDoesNotReadItsInputMayAnswer() async throws {
         let directory = try TemporaryDirectory()
         try directory.write("response", String(decoding: CompactJSON.encode(reply(text: "ho")), as: UTF8.self))
-        let long = MessagesRequest(model: "m", maxTokens: 9, system: String(repeating: "s", count: 1 << 20), tools: [], messages: [])
+        let long = MessagesRequest(
+            model: "m", maxTokens: 9, system: String(repeating: "s", count: 1 << 20), tools: [], messages: [])
         let response = try await ExecTransport(command: "exec cat \(directory["response"])").respond(to: long, at: turn)
         #expect(response.text == "ho")
     }

@@ -86,7 +86,10 @@ import Testing
         #expect(try await transport.respond(to: request(), at: turn).text == "at last")
         #expect(try Files.readText(rejected) == "no json")
         #expect(reports.lines.withLock { $0.count } == 2)
-        #expect(reports.lines.withLock { $0.allSatisfy { $0.hasPrefix("malformed JSON: ") && $0.hasSuffix("set aside, waiting for another") } })
+        #expect(
+            reports.lines.withLock {
+                $0.allSatisfy { $0.hasPrefix("malformed JSON: ") && $0.hasSuffix("set aside, waiting for another") }
+            })
     }
 
     /// What a shell makes of `model <request >response`: the file is there, empty, long before the answer.

@@ -28,7 +28,9 @@ import Testing
         .toolResult(ToolResult(toolUseID: "call-1", content: text, isError: false))
     }
 
-    private func replay(_ words: [ChatMessage], system: String = "You build.", tools: [Tool] = [], strict: Bool = false) async throws -> [String] {
+    private func replay(_ words: [ChatMessage], system: String = "You build.", tools: [Tool] = [], strict: Bool = false)
+        async throws -> [String]
+    {
         let transport = try Transports.open("replay:01-a", runs: directory["runs"], strict: strict) { [reports] line in
             reports.lines.withLock { $0.append(line) }
         }
@@ -40,7 +42,9 @@ import Testing
     }
 
     private var first: ChatMessage { .user("Build it.\nNow.") }
-    private func second(_ text: String = "boot/a.c  10\nboot/b.c  20") -> ChatMessage { ChatMessage(role: .user, content: [result(text)]) }
+    private func second(_ text: String = "boot/a.c  10\nboot/b.c  20") -> ChatMessage {
+        ChatMessage(role: .user, content: [result(text)])
+    }
 
     @Test func answersAsRecorded() async throws {
         #expect(try await replay([first, second()], strict: true) == ["", "Done."])

@@ -10,9 +10,11 @@ import Testing
 
     init() throws { scene = try Scene() }
 
-    @Test(arguments: [
-        [], [""], ["  ", "\n"], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"], ["--show", "tree"], ["--unknown"],
-    ] as [[String]])
+    @Test(
+        arguments: [
+            [], [""], ["  ", "\n"], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"],
+            ["--show", "tree"], ["--unknown"],
+        ] as [[String]])
     func usageErrors(_ arguments: [String]) async throws {
         let outcome = try await Program.run("auton-plan", arguments, environment: scene.environment)
         #expect(outcome.status == 64 && outcome.output == "")
@@ -39,12 +41,18 @@ import Testing
     @Test func aMissingRecordingListsWhatThereIs() async throws {
         for run in ["01-minimal-boot", "02-more"] { try Files.createDirectories(scene.directory["runs/\(run)/transcript"]) }
         let outcome = try await scene.plan("--model", "replay:03-none", "Build a kernel")
-        #expect(outcome == Outcome(status: 78, errors: "auton-plan: no recording 03-none (there are: 01-minimal-boot, 02-more)\n"))
+        #expect(
+            outcome == Outcome(status: 78, errors: "auton-plan: no recording 03-none (there are: 01-minimal-boot, 02-more)\n"))
     }
 
     @Test func anUnknownTransportListsWhatThereIs() async throws {
         let outcome = try await scene.plan("--model", "http://example.org", "Build a kernel")
-        #expect(outcome == Outcome(status: 78, errors: "auton-plan: no such transport (there are replay:RUN, exec:COMMAND or file:DIR): http://example.org\n"))
+        #expect(
+            outcome
+                == Outcome(
+                    status: 78,
+                    errors: "auton-plan: no such transport (there are replay:RUN, exec:COMMAND or file:DIR): http://example.org\n"
+                ))
         // The goal is not lost: with a model it is planned.
         #expect(try scene.mailbox.all(Goal.self).map(\.text) == ["Build a kernel"])
     }
@@ -108,7 +116,10 @@ import Testing
     func theManualTellsInputOutputAndStatus(_ program: String) async throws {
         let help = try await Program.run(program, ["--help"])
         #expect(help.status == 0 && help.errors == "")
-        for word in ["OVERVIEW: ", "INPUT: ", "OUTPUT: ", "EXIT STATUS: 0 done; 1 judged and refused", "75 try again later", "78 bad configuration"] {
+        for word in [
+            "OVERVIEW: ", "INPUT: ", "OUTPUT: ", "EXIT STATUS: 0 done; 1 judged and refused", "75 try again later",
+            "78 bad configuration",
+        ] {
             #expect(help.output.replacing("\n", with: " ").contains(word), "\(word)")
         }
     }

@@ -31,10 +31,12 @@ import Testing
 
     @Test func eightPlannersOfTheirOwnPlansTryingAgain() async throws {
         let plans = try (1...8).map { number in
-            try scene.write((1...20).map { plannedTask("boot-\(number)-\($0)") }, to: "plan-\(number).json", goal: "goal \(number)")
+            try scene.write(
+                (1...20).map { plannedTask("boot-\(number)-\($0)") }, to: "plan-\(number).json", goal: "goal \(number)")
         }
         let outcomes = try await eight { [scene] number in
-            let script = "for i in $(seq 200); do auton-plan --from \(plans[number - 1]) 2>/dev/null && exit; [ $? = 75 ] || exit; sleep 0.05; done"
+            let script =
+                "for i in $(seq 200); do auton-plan --from \(plans[number - 1]) 2>/dev/null && exit; [ $? = 75 ] || exit; sleep 0.05; done"
             return try await Program.run("sh", ["-c", script], environment: scene.environment)
         }
         #expect(outcomes.allSatisfy { $0.status == 0 && $0.lines.count == 20 })

@@ -68,7 +68,11 @@ import Testing
         let before = try scene.filed()
         let path = scene.directory["mailbox/plan/1.json"].string
         let outcome = try await Program.run(
-            "strace", ["-f", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e", "inject=openat:error=EMFILE", "auton-status", "--outcome"],
+            "strace",
+            [
+                "-f", "-o", "/dev/null", "-P", path, "-e", "trace=openat", "-e", "inject=openat:error=EMFILE", "auton-status",
+                "--outcome",
+            ],
             environment: scene.environment)
         #expect(outcome == Outcome(status: 75, errors: "auton-status: cannot read: Too many open files: \(path)\n"))
         #expect(try scene.filed() == before)

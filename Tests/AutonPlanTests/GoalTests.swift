@@ -19,7 +19,9 @@ import Testing
         let plan = try scene.mailbox.get(Plan.self, "1")
         #expect(plan.goal == "Build a kernel" && plan.tasks == threeTasks && plan.amendments == [])
         let digest = try await Tools.digest(of: scene.mailbox.transcript("plan-1"))
-        #expect(plan.provenance == Provenance(model: "scripted", transcript: digest, turns: 2, usage: TokenUsage(input: 200, output: 20)))
+        #expect(
+            plan.provenance
+                == Provenance(model: "scripted", transcript: digest, turns: 2, usage: TokenUsage(input: 200, output: 20)))
         #expect(try scene.news("plan-1", 1) == "The goal:\n\nBuild a kernel\n")
         let seen = try scene.news("plan-1", 2)
         // A workspace starts from the protected part alone.
@@ -44,7 +46,9 @@ import Testing
         try scene.prepareReply("plan-1", 1, plan: threeTasks)
         let first = try await scene.plan("Build a kernel")
         let before = try scene.filed()
-        for reply in try Files.list(scene.directory.path) where reply.hasPrefix("reply.") { try Files.removeTree(scene.directory[reply]) }
+        for reply in try Files.list(scene.directory.path) where reply.hasPrefix("reply.") {
+            try Files.removeTree(scene.directory[reply])
+        }
         #expect(try await scene.plan("  Build a kernel ") == first)
         #expect(try scene.filed() == before)
     }
@@ -66,7 +70,10 @@ import Testing
         for turn in 1...9 { try scene.prepareReply("plan-1", turn, plan: [plannedTask("boot-\(turn)", path: "mm/")]) }
         let outcome = try await scene.plan("Build a kernel")
         #expect(outcome.status == 1 && outcome.output == "")
-        #expect(outcome.errors == "auton-plan: the plan was refused 4 times, last because: boot-4: path mm/ is outside boot/, where its role works\n")
+        #expect(
+            outcome.errors
+                == "auton-plan: the plan was refused 4 times, last because: boot-4: path mm/ is outside boot/, where its role works\n"
+        )
         #expect(scene.wasAsked.count == 4)
         #expect(try scene.mailbox.all(Plan.self).isEmpty && scene.mailbox.all(TaskMessage.self).isEmpty)
     }
@@ -85,7 +92,8 @@ import Testing
 
     @Test func nobodySweepsTheManagersWorktreeAway() async throws {
         try scene.prepareReply("plan-1", 1, plan: threeTasks)
-        let model = "exec:touch \(scene.directory["asked"]); until test -e \(scene.directory["go"]); do sleep 0.02; done; cat \(scene.directory["reply.plan-1.1"])"
+        let model =
+            "exec:touch \(scene.directory["asked"]); until test -e \(scene.directory["go"]); do sleep 0.02; done; cat \(scene.directory["reply.plan-1.1"])"
         async let outcome = scene.plan("--model", model, "Build a kernel")
         for _ in 0..<3000 where !Files.exists(scene.directory["asked"]) { try await Task.sleep(for: .milliseconds(20)) }
         try Workspace(scene.directory["workspace"]).sweep()

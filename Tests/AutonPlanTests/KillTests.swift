@@ -9,13 +9,18 @@ struct KillTests {
     /// Kills whichever thread or child first comes to its Nth call, for every N there is.
     ///
     /// - Returns: how many runs were killed.
-    private func kill(at call: String, from start: () throws -> Scene, expecting whole: [String: String], tree: String) async throws -> Int {
+    private func kill(at call: String, from start: () throws -> Scene, expecting whole: [String: String], tree: String)
+        async throws -> Int
+    {
         for number in 1...40 {
             let scene = try start()
             let plan = try scene.write(threeTasks)
             let killed = try await Program.run(
                 "strace",
-                ["-f", "-o", "/dev/null", "-e", "trace=\(call)", "-e", "inject=\(call):signal=SIGKILL:when=\(number)", "auton-plan", "--from", plan],
+                [
+                    "-f", "-o", "/dev/null", "-e", "trace=\(call)", "-e", "inject=\(call):signal=SIGKILL:when=\(number)",
+                    "auton-plan", "--from", plan,
+                ],
                 environment: scene.environment)
             let again = try await scene.plan("--from", plan)
             #expect(again == Outcome(status: 0, output: "boot-a\nboot-b\nboot-c\n"), "after \(call) \(number)")
@@ -55,7 +60,9 @@ struct KillTests {
             try Files.createDirectories(target.removingLastComponent())
             try Files.write(target, Files.read(made.directory["workspace/\(name)"]), sync: false)
         }
-        for name in ["refs/heads", "refs/tags", "objects"] { try Files.createDirectories(scene.directory["workspace/.git/\(name)"]) }
+        for name in ["refs/heads", "refs/tags", "objects"] {
+            try Files.createDirectories(scene.directory["workspace/.git/\(name)"])
+        }
     }
 
     /// Git's own renames among them: those of the index, of HEAD, of main.

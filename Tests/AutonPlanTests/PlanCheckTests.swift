@@ -30,7 +30,9 @@ import Testing
 
     @Test func dependenciesExistAndHaveAnOrder() {
         #expect(problems([plannedTask("boot-a", after: ["boot-z"])]) == ["boot-a: depends on boot-z, which is not in the plan"])
-        let circle = [plannedTask("a", after: ["c"]), plannedTask("b", after: ["a"]), plannedTask("c", after: ["b"]), plannedTask("d")]
+        let circle = [
+            plannedTask("a", after: ["c"]), plannedTask("b", after: ["a"]), plannedTask("c", after: ["b"]), plannedTask("d"),
+        ]
         #expect(problems(circle) == ["these tasks depend on one another in a circle: a, b, c"])
         #expect(problems([plannedTask("a", after: ["a"])]) == ["these tasks depend on one another in a circle: a"])
     }
@@ -42,11 +44,14 @@ import Testing
     }
 
     @Test(arguments: [
-        "/boot/x.c", "mm/x.c", "boot", "bootx/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/boot.h", "spec/boot.md", "boot/..",
+        "/boot/x.c", "mm/x.c", "boot", "bootx/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/boot.h", "spec/boot.md",
+        "boot/..",
         "./boot/x.c", "Makefile",
     ])
     func pathsStayWhereTheRoleWorks(_ path: String) {
-        #expect(problems(task { $0.paths = ["boot/fine.c", path] }) == ["boot-a: path \(path) is outside boot/, where its role works"])
+        #expect(
+            problems(task { $0.paths = ["boot/fine.c", path] }) == ["boot-a: path \(path) is outside boot/, where its role works"]
+        )
     }
 
     @Test func everyRoleHasItsPlace() {
@@ -57,7 +62,10 @@ import Testing
 
     @Test(arguments: ["boot", "boot.", ".x", "boot.a.b", "boot.a b", "boot.$(x)", "", "*", "boot/x", "böot.x"])
     func acceptNamesTests(_ name: String) {
-        #expect(problems(task { $0.accept = ["boot.long_mode", "*.*", name] }) == ["boot-a: accept \(name) is no test name such as boot.long_mode or boot.*"])
+        #expect(
+            problems(task { $0.accept = ["boot.long_mode", "*.*", name] }) == [
+                "boot-a: accept \(name) is no test name such as boot.long_mode or boot.*"
+            ])
     }
 
     @Test func whatNothingJudgesIsRefused() {

@@ -24,7 +24,10 @@ import Testing
 
                 """)
         #expect(try await Workspace(scene.directory["workspace"]).git.run("ls-tree", "--name-only", "main").contains("spec"))
-        #expect(try scene.filed().keys.sorted() == ["graph.mk", "plan/1.json", "task/boot-a.1.json", "task/boot-b.1.json", "task/boot-c.1.json"])
+        #expect(
+            try scene.filed().keys.sorted() == [
+                "graph.mk", "plan/1.json", "task/boot-a.1.json", "task/boot-b.1.json", "task/boot-c.1.json",
+            ])
     }
 
     @Test func makeReadsTheGraph() async throws {
@@ -57,14 +60,17 @@ import Testing
 
     @Test func aPlanMayComeThroughAPipe() async throws {
         let plan = try scene.directory.read(String(scene.write(threeTasks).split(separator: "/").last!))
-        #expect(try await scene.plan("--from", "/dev/stdin", input: plan) == Outcome(status: 0, output: "boot-a\nboot-b\nboot-c\n"))
+        #expect(
+            try await scene.plan("--from", "/dev/stdin", input: plan) == Outcome(status: 0, output: "boot-a\nboot-b\nboot-c\n"))
     }
 
     @Test func whatAKillCutShortIsCompleted() async throws {
         let plan = try scene.write(threeTasks)
         _ = try await scene.plan("--from", plan)
         let whole = try scene.filed()
-        for name in ["task/boot-b.1.json", "task/boot-c.1.json", "graph.mk"] { try Files.removeTree(scene.directory["mailbox/\(name)"]) }
+        for name in ["task/boot-b.1.json", "task/boot-c.1.json", "graph.mk"] {
+            try Files.removeTree(scene.directory["mailbox/\(name)"])
+        }
         #expect(try await scene.plan("--from", plan).status == 0)
         #expect(try scene.filed() == whole)
     }
@@ -74,11 +80,13 @@ import Testing
         #expect(try plan.output == scene.directory.read("mailbox/plan/1.json"))
         // Which is a plan that can be taken elsewhere.
         let other = try Scene()
-        #expect(try await other.plan("--from", scene.directory["mailbox/plan/1.json"].string).lines == ["boot-a", "boot-b", "boot-c"])
+        #expect(
+            try await other.plan("--from", scene.directory["mailbox/plan/1.json"].string).lines == ["boot-a", "boot-b", "boot-c"])
     }
 
     @Test(arguments: [
-        ("", "malformed JSON"), ("{\"tasks\":", "malformed JSON"), ("[]", "malformed JSON"), ("{\"goal\":\"x\"}", "malformed JSON: no tasks"),
+        ("", "malformed JSON"), ("{\"tasks\":", "malformed JSON"), ("[]", "malformed JSON"),
+        ("{\"goal\":\"x\"}", "malformed JSON: no tasks"),
         ("{\"tasks\":[{\"id\":\"a\"}]}", "malformed JSON: no title in tasks.[0]"),
         ("{\"tasks\":[]}", "the plan does not hold: the plan has no task"),
     ])
@@ -101,11 +109,15 @@ import Testing
     @Test(arguments: [
         (Amendment(task: "boot-a", replacements: ["boot-a"], reason: "r"), "boot-a is not blocked, so it cannot be amended"),
         (Amendment(task: "boot-z", replacements: [], reason: "r"), "boot-z is not blocked, so it cannot be amended"),
-        (Amendment(task: "boot-a", replacements: ["boot-z"], reason: "r"), "boot-a: its replacement boot-z is not among the new tasks"),
+        (
+            Amendment(task: "boot-a", replacements: ["boot-z"], reason: "r"),
+            "boot-a: its replacement boot-z is not among the new tasks"
+        ),
     ])
     func amendmentsByHandMustHold(amendment: Amendment, reason: String) async throws {
         _ = try await scene.plan("--from", scene.write(threeTasks))
-        let outcome = try await scene.plan("--from", scene.write([plannedTask("boot-d")], to: "more.json", amendments: [amendment]))
+        let outcome = try await scene.plan(
+            "--from", scene.write([plannedTask("boot-d")], to: "more.json", amendments: [amendment]))
         #expect(outcome.status == 65)
         #expect(outcome.errors.contains(reason))
         #expect(try scene.mailbox.all(Plan.self).count == 1)
@@ -115,7 +127,9 @@ import Testing
         _ = try await scene.plan("--from", scene.write(threeTasks))
         try scene.mailbox.file(Blocked(task: "boot-a", attempts: 3, reasons: []))
         let amendment = Amendment(task: "boot-a", replacements: ["boot-d"], reason: "better told")
-        #expect(try await scene.plan("--from", scene.write([plannedTask("boot-d")], to: "more.json", amendments: [amendment])).status == 0)
+        #expect(
+            try await scene.plan("--from", scene.write([plannedTask("boot-d")], to: "more.json", amendments: [amendment])).status
+                == 0)
         #expect(try scene.directory.read("mailbox/graph.mk").contains("merge/boot-b.json: | $(MAILBOX)/merge/boot-d.json\n"))
     }
 }

@@ -37,7 +37,8 @@ import Testing
         try scene.prepareReply("plan-2", 1, plan: parts, amendments: [amendment])
         #expect(try await scene.plan("--replan") == Outcome(status: 0, output: "boot-a1\nboot-a2\n"))
         let told = try scene.news("plan-2", 1)
-        #expect(told.contains("## boot-a is blocked after 3 attempts\n\n### Attempt 3, gate: it hangs\nboot: no output for 20 s\n"))
+        #expect(
+            told.contains("## boot-a is blocked after 3 attempts\n\n### Attempt 3, gate: it hangs\nboot: no output for 20 s\n"))
         #expect(try scene.mailbox.get(Plan.self, "2").amendments == [amendment])
         #expect(
             try scene.directory.read("mailbox/graph.mk") == """
@@ -53,7 +54,8 @@ import Testing
 
     @Test func dependentsOfADroppedTaskAreReported() async throws {
         try block("boot-a")
-        try scene.prepareReply("plan-2", 1, plan: [], amendments: [Amendment(task: "boot-a", replacements: [], reason: "not needed")])
+        try scene.prepareReply(
+            "plan-2", 1, plan: [], amendments: [Amendment(task: "boot-a", replacements: [], reason: "not needed")])
         let outcome = try await scene.plan("--replan")
         #expect(outcome.status == 0 && outcome.output == "")
         #expect(
@@ -73,9 +75,13 @@ import Testing
         try scene.prepareReply("plan-2", 1, plan: [plannedTask("boot-d")], amendments: [drop])
         try scene.prepareReply(
             "plan-2", 2, plan: [plannedTask("boot-d")],
-            amendments: [drop, Amendment(task: "boot-c", replacements: ["boot-e"], reason: "r"), Amendment(task: "boot-b", replacements: [], reason: "r")])
+            amendments: [
+                drop, Amendment(task: "boot-c", replacements: ["boot-e"], reason: "r"),
+                Amendment(task: "boot-b", replacements: [], reason: "r"),
+            ])
         try scene.prepareReply(
-            "plan-2", 3, plan: [plannedTask("boot-d")], amendments: [drop, Amendment(task: "boot-c", replacements: ["boot-d"], reason: "r")])
+            "plan-2", 3, plan: [plannedTask("boot-d")],
+            amendments: [drop, Amendment(task: "boot-c", replacements: ["boot-d"], reason: "r")])
         #expect(try await scene.plan("--replan").output == "boot-d\n")
         #expect(try scene.news("plan-2", 2) == "The plan does not hold:\n- boot-c is blocked, and no amendment speaks of it")
         #expect(
@@ -91,10 +97,13 @@ import Testing
         let main = try await workspace.main()
         let found = Composition.Interaction(test: "boot.prints", alone: .ok, combined: .notOk, evidence: ["got: garbage"])
         try scene.mailbox.file(
-            Composition(commit: main, tree: await workspace.git.tree(of: main), configurations: [], interactions: [found], console: []))
+            Composition(
+                commit: main, tree: await workspace.git.tree(of: main), configurations: [], interactions: [found], console: []))
         try scene.prepareReply("plan-2", 1, plan: [plannedTask("boot-fix")], amendments: [])
         #expect(try await scene.plan("--replan").output == "boot-fix\n")
-        #expect(try scene.news("plan-2", 1).contains("## Tests that pass alone and fail in company\n\nboot.prints: ok alone, not-ok combined\ngot: garbage"))
+        #expect(
+            try scene.news("plan-2", 1).contains(
+                "## Tests that pass alone and fail in company\n\nboot.prints: ok alone, not-ok combined\ngot: garbage"))
         #expect(try await scene.plan("--replan") == Outcome(status: 0))
     }
 }

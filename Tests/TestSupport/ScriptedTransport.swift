@@ -36,7 +36,9 @@ package final class ScriptedTransport: Transport {
     }
 }
 
-package func opening(_ conversation: String = "boot-001.1", system: String = "You build.", tools: [Tool] = []) -> Transcript.Opening {
+package func opening(_ conversation: String = "boot-001.1", system: String = "You build.", tools: [Tool] = [])
+    -> Transcript.Opening
+{
     Transcript.Opening(
         conversation: conversation, role: "developer", maxTokens: 1000, system: system, tools: tools,
         baseTree: String(repeating: "0", count: 40))
