@@ -15,7 +15,7 @@ package struct BuildResult: Sendable {
         if succeeded { return "" }
         switch result.ending {
         case .timedOut: return "took more than \(Text.seconds(Build.timeLimit))"
-        case .signalled(let signal): return "killed by signal \(signal)"
+        case .signalled: return "\(result.ending)"
         case .exited(0): return "make succeeded, but made no build/kernel.elf"
         case .exited(let status):
             let errors = lines.filter { $0.contains("error: ") || $0.contains("undefined reference") }.count

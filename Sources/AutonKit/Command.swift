@@ -37,11 +37,19 @@ package struct CapturedOutput: Sendable, Equatable {
 
 /// How a child process ended, and what it printed. A non-zero status is a result, not an error.
 package struct CommandResult: Sendable {
-    package enum Ending: Sendable, Equatable {
+    package enum Ending: Sendable, Equatable, CustomStringConvertible {
         case exited(Int32)
         case signalled(Int32)
         /// Killed, with all its descendants, at its wall time limit or because it was to stop.
         case timedOut
+
+        package var description: String {
+            switch self {
+            case .exited(let status): "exit status \(status)"
+            case .signalled(let signal): "killed by signal \(signal)"
+            case .timedOut: "killed at its time limit"
+            }
+        }
     }
 
     package var ending: Ending

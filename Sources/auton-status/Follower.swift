@@ -26,7 +26,7 @@ struct ProgressLine {
     }
 
     var text: String {
-        let mark = isStart ? "…" : status == 0 ? "✓" : status == 1 ? "✗" : "!"
+        let mark = isStart ? "…" : status == 0 ? "✓" : status == 1 ? "✗" : status == 75 ? "~" : "!"
         let time = isStart ? "" : " \(Self.rounded(seconds)) s"
         return "\(mark) \(pad(subject, 14)) \(pad(stage, 8))\(time)\(words.isEmpty ? "" : "  \(words)")"
     }
