@@ -59,7 +59,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let script = "flock lock sleep 300 & while flock --nonblock lock true; do sleep 0.01; done; echo begun; sleep 300"
         let result = try await shell(script) {
-            $0.timeLimit = 3
+            $0.timeLimit = 2
             $0.directory = directory.path
         }
         #expect(result.ending == .timedOut)

@@ -63,6 +63,7 @@ import Testing
         try plant("evil", script, executable: true)
         for hook in ["pre-commit", "post-index-change", "post-checkout", "reference-transaction"] {
             try plant(hook, script, executable: true)
+            try plant("hooks/\(hook)", script, executable: true)
             try plant("\(place).git/hooks/\(hook)", script, executable: true)
         }
         try plant(".gitattributes", "* filter=evil diff=evil merge=evil\n")

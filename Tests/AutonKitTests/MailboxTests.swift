@@ -51,11 +51,11 @@ import Testing
     }
 
     @Test func thousandsAreFiledAtOnce() throws {
-        let tasks = (1...5000).map { TaskMessage(plannedTask("boot-\($0)")) }
+        let tasks = (1...2000).map { TaskMessage(plannedTask("boot-\($0)")) }
         try mailbox.file(tasks[6])
         try mailbox.fileAll(tasks)
         #expect(try Set(mailbox.names(.task)) == Set(tasks.map(\.name)))
-        #expect(try mailbox.find(TaskMessage.self, "boot-4711.1") == tasks[4710])
+        #expect(try mailbox.find(TaskMessage.self, "boot-1711.1") == tasks[1710])
         #expect(try Files.list(mailbox.root.appending("tmp")) == [])
     }
 

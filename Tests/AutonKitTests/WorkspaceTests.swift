@@ -34,7 +34,7 @@ import Testing
         try directory.write("workspace.new/.git/HEAD", "ref: refs/heads/main\n")
         try directory.write("workspace.new/spec/half", "")
         let workspace = try await KernelTree.workspace(in: directory, origin: .scaffold)
-        #expect(try await workspace.git.run("ls-tree", "--name-only", "main").contains("half") == false)
+        #expect(try await workspace.git.run("ls-tree", "-r", "--name-only", "main").contains("half") == false)
         #expect(!Files.exists(directory["workspace.new"]))
     }
 

@@ -40,7 +40,7 @@ struct KillTests {
         return (scene, try scene.filed(), try await workspace.git.tree(of: workspace.main()))
     }
 
-    @Test(arguments: [("mkdir", 13), ("renameat2", 4), ("rename", 1), ("fsync", 3), ("syncfs", 1)])
+    @Test(arguments: [("renameat2", 4), ("rename", 1), ("fsync", 3), ("syncfs", 1)])
     func whileFiling(call: String, least: Int) async throws {
         let (made, filed, tree) = try await undisturbed()
         let kills = try await kill(
