@@ -59,7 +59,7 @@ struct LoopRun {
         try Self.copy(Self.scenario.appending("input"), to: directory["input"])
     }
 
-    private static func copy(_ source: FilePath, to target: FilePath) throws {
+    static func copy(_ source: FilePath, to target: FilePath) throws {
         guard Files.isDirectory(source) else {
             try Files.write(target, try Files.read(source), sync: false)
             return
