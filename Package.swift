@@ -36,7 +36,7 @@ let package = Package(
             name: "AutonMessagesTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system],
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
-        .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
+        .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
