@@ -24,6 +24,12 @@ package struct AgentLoop {
     }
 
     package func run(task: String) async throws -> AgentEnding {
+        let ending = try await turns(task: task)
+        try conversation.close()
+        return ending
+    }
+
+    private func turns(task: String) async throws -> AgentEnding {
         var news = ChatMessage.user(task)
         var circles = Circles()
         // Whether it was told that it goes round in circles; that is said once.

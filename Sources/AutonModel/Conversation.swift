@@ -32,6 +32,11 @@ package final class Conversation {
         return response
     }
 
+    /// Says that no further turn will come.
+    package func close() throws {
+        if let opening = transcript.opening { try transport.close(opening.conversation) }
+    }
+
     private func answer(to news: ChatMessage) async throws -> MessagesResponse {
         guard let opening = transcript.opening else { throw AutonError(.bug, "a conversation without an opening") }
         if turn <= transcript.requests.count, transcript.requests[turn - 1] != [news] {

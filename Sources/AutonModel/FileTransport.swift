@@ -2,7 +2,8 @@ import AutonKit
 import SystemPackage
 
 /// Asks whoever answers in a directory: `CONVERSATION.TURN.request.json` goes out, `CONVERSATION.TURN.response.json`
-/// comes in. Both leave the directory once the exchange is in the transcript, so what lies there is open.
+/// comes in. Both leave the directory once the exchange is in the transcript, so what lies there is open. When a
+/// conversation ends, `CONVERSATION.over` says so.
 package struct FileTransport: Transport {
     package let model = "live language model, file transport"
     private let directory: FilePath
@@ -21,8 +22,13 @@ package struct FileTransport: Transport {
         directory.appending("\(turn.conversation).\(turn.number).response.json")
     }
 
+    package static func over(_ conversation: String, in directory: FilePath) -> FilePath {
+        directory.appending("\(conversation).over")
+    }
+
     package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
         try Files.createDirectories(directory)
+        try Files.removeTree(Self.over(turn.conversation, in: directory))
         let question = Self.request(turn, in: directory), answer = Self.response(turn, in: directory)
         let bytes = try CompactJSON.encode(request)
         // The same question may have been answered while nobody waited; an answer to another one is stale.
@@ -52,5 +58,9 @@ package struct FileTransport: Transport {
     package func settle(_ turn: Turn) throws {
         try Files.removeTree(Self.request(turn, in: directory))
         try Files.removeTree(Self.response(turn, in: directory))
+    }
+
+    package func close(_ conversation: String) throws {
+        if Files.isDirectory(directory) { try Files.replace(Self.over(conversation, in: directory), []) }
     }
 }

@@ -24,12 +24,16 @@ package protocol Transport: Sendable {
     /// Told once the response is on disk in the transcript.
     func settle(_ turn: Turn) throws
 
+    /// Told when no further turn of a conversation will come.
+    func close(_ conversation: String) throws
+
     /// The tree that the conversation was recorded on, for a transport that replays recordings.
     func recordedBase(of conversation: String) throws -> String?
 }
 
 extension Transport {
     package func settle(_ turn: Turn) throws {}
+    package func close(_ conversation: String) throws {}
     package func recordedBase(of conversation: String) throws -> String? { nil }
 }
 

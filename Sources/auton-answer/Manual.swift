@@ -39,9 +39,9 @@ let manual = """
       $ auton-answer staged boot-002.1
       $ auton-answer send boot-002.1 --wait 300     # files it and shows turn 3
 
-    A reply over the request's max_tokens (four bytes are taken for a token) is refused. Whether a conversation is over \
-    or its tools are still at work cannot be seen from here: when no further request came in time, `send` and `wait` \
-    say so and exit 75; a later `wait CONVERSATION` goes on.
+    A reply over the request's max_tokens (four bytes are taken for a token) is refused. `send` returns when the next \
+    request comes, or when the program says that the conversation is over. If nothing came in time (its tools are still at \
+    work), `send` and `wait` say so and exit 75; a later `wait CONVERSATION` goes on.
 
     \(exitStatusHelp)
     """

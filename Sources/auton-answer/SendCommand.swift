@@ -38,8 +38,12 @@ struct SendCommand: AsyncParsableCommand {
             fflush(nil)
             if noWait || wait == 0 { return .done }
             // What a killed run left behind is older, and not what we wait for.
-            let next = try desk.wait(seconds: wait) {
+            let next = try desk.wait(seconds: wait, unless: { !any && desk.isOver(conversation) }) {
                 $0.turn.conversation == conversation ? $0.written >= open.entry.written : any
+            }
+            if next == nil && !any && desk.isOver(conversation) {
+                print("\(conversation) is over")
+                return .done
             }
             guard let next else { throw try desk.silence(any ? nil : conversation, wait, after: "filed; ") }
             if next.entry == open.entry { complain("the reply was set aside as malformed; the same turn is open again") }

@@ -39,6 +39,17 @@ import Testing
 
     private func json(_ text: String) throws -> [UInt8] { try CompactJSON.encode(reply(text: text)) }
 
+    /// So that whoever answers need not wait for nothing; a conversation that goes on takes it back.
+    @Test func aConversationThatIsOverSaysSo() async throws {
+        let over = directory["desk/boot-001.1.over"]
+        try transport.close("boot-001.1")
+        #expect(Files.exists(over))
+        try Files.write(question, try CompactJSON.encode(request()), sync: false)
+        try Files.write(answer, try json("again"), sync: false)
+        _ = try await transport.respond(to: request(), at: turn)
+        #expect(!Files.exists(over))
+    }
+
     @Test func aQuestionGoesOutAndItsAnswerComesIn() async throws {
         when({ [question] in Files.exists(question) }) { [answer, directory] in
             let seen = try Files.read(directory["desk/boot-001.1.1.request.json"])
