@@ -51,6 +51,9 @@ package struct Boot: Sendable {
                 throw AutonError(.unavailable, "QEMU does not start: \(complaint)", at: image.string)
             }
             ending = .notLoadable
+        case .exited(128 + SIGKILL), .exited(128 + SIGTERM):
+            // Nothing that a kernel does kills QEMU; somebody on this machine did, or its memory is short.
+            throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
         case .exited(let status): ending = BootEnding(status: status)
         case .signalled(let signal): ending = .other(128 + signal)
         }

@@ -24,10 +24,12 @@ struct Integrator {
     func merge(_ task: TaskMessage) async throws -> Outcome {
         if let done = try mailbox.find(Merge.self, task.task) { return .merged(done) }
         guard let candidate = try mailbox.find(Candidate.self, task.name) else { throw notReady(task, "has no candidate yet") }
-        guard try mailbox.find(Verdict.self, task.name)?.accepted == true else {
+        if mailbox.has(.blocked, task.task) { throw notReady(task, "is blocked") }
+        let verdict = try mailbox.find(Verdict.self, task.name), review = try mailbox.find(Review.self, task.name)
+        guard verdict?.accepted == true, verdict?.commit == candidate.commit else {
             throw notReady(task, "is not accepted by the gate")
         }
-        guard try mailbox.find(Review.self, task.name)?.decision == .approve else {
+        guard review?.decision == .approve, review?.commit == candidate.commit else {
             throw notReady(task, "is not approved by a reviewer")
         }
         let open = try TaskBoard(mailbox).dependencies(of: task.task).filter { !mailbox.has(.merge, $0) }
@@ -53,7 +55,7 @@ struct Integrator {
         let judgement = try await Gate(workspace: workspace).judge(
             commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
         guard judgement.accepted else {
-            let found = reason(for: verdict(task, commit, merged.tree, judgement))
+            let found = reason(for: judgement.verdict(on: task.id))
             let reason = Reason(
                 attempt: task.attempt, stage: .merge, summary: "the merge with main fails: \(found.summary)",
                 details: found.details)
@@ -99,12 +101,5 @@ struct Integrator {
         return Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: fields[0], tree: fields[1],
             baseTree: try await workspace.git.tree(of: fields[2]), tests: judgement.tests)
-    }
-
-    private func verdict(_ task: TaskMessage, _ commit: String, _ tree: String, _ judgement: Judgement) -> Verdict {
-        Verdict(
-            task: task.task, attempt: task.attempt, commit: commit, tree: tree, accepted: judgement.accepted,
-            checks: judgement.checks,
-            tests: judgement.tests, console: judgement.console)
     }
 }

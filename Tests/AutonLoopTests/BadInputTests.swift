@@ -78,7 +78,7 @@ import Testing
         command.environment["AUTON_MODEL"] = nil
         let result = try await command.run()
         #expect(result.ending == .exited(78))
-        #expect(result.errors.text.hasPrefix("auton: a goal of your own needs a model: "))
+        #expect(result.errors.text.hasPrefix("auton: a goal or plan of your own needs a model: "))
     }
 
     @Test func noSuchRecordingOrTransport() async throws {
