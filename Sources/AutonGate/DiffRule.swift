@@ -11,11 +11,11 @@ package protocol DiffRule: Sendable {
 
 /// The rules, in the order of their checks. A new one is a file beside this and a line here.
 package enum DiffRules {
-    static let names = [ScopeRule.name, ProtectedRule.name, WeakenedTestsRule.name, FilesRule.name]
+    static let names = [ScopeRule.name, ProtectedRule.name, WeakenedTestsRule.name, ReservedRule.name, FilesRule.name]
 
     /// - Parameter task: nil if nobody in particular was asked for the change, so that it has no scope to keep to.
     package static func all(for task: TaskMessage?) -> [any DiffRule] {
         let scope: [any DiffRule] = task.map { [ScopeRule(paths: $0.paths)] } ?? []
-        return scope + [ProtectedRule(), WeakenedTestsRule(), FilesRule()]
+        return scope + [ProtectedRule(), WeakenedTestsRule(), ReservedRule(), FilesRule()]
     }
 }
