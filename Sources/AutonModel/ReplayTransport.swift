@@ -7,14 +7,15 @@ import SystemPackage
 /// moved on, a tool prints something else), that is drift, which is reported, or an error if strict.
 package struct ReplayTransport: Transport {
     package let model = "replay"
-    private let directory: FilePath
-    private let strict: Bool
+    /// The directory of the recorded run.
+    package let run: FilePath
+    package let strict: Bool
     private let report: @Sendable (String) -> Void
 
     /// - Parameter run: the name of a directory in `runs`, or a path.
     /// - Throws: `AutonError` with `.badConfiguration` if there is no such recording; it lists those that there are.
     package init(run: String, runs: FilePath, strict: Bool, report: @escaping @Sendable (String) -> Void) throws {
-        directory = try Self.find(run, in: runs).appending("transcript")
+        self.run = try Self.find(run, in: runs)
         self.strict = strict
         self.report = report
     }
@@ -46,8 +47,8 @@ package struct ReplayTransport: Transport {
         try recording(of: conversation).opening?.baseTree
     }
 
-    private func recording(of conversation: String) throws -> Transcript {
-        let path = directory.appending(conversation + ".jsonl")
+    package func recording(of conversation: String) throws -> Transcript {
+        let path = run.appending("transcript").appending(conversation + ".jsonl")
         guard Files.exists(path) else {
             throw AutonError(.badInput, "the recording has no such conversation", at: path.string)
         }

@@ -16,10 +16,11 @@ extension Agent {
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
             let transport = try options.openTransport()
             let base = try await base(of: task.name, transport: transport)
+            let baseTree = try await workspace.git.tree(of: base)
+            if let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree) { return candidate }
             let tree = try await workspace.worktree(task.name, commit: base)
             defer { try? tree.remove() }
             let earlier = try await startFromEarlier(task, base: base, tree)
-            let baseTree = try await workspace.git.tree(of: base)
             let directory = ConfinedDirectory(tree.root, writable: task.paths)
             let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root)
             let (ending, provenance) = try await converse(
@@ -27,6 +28,20 @@ extension Agent {
                 baseTree: baseTree, transport: transport)
             return try await hand(in: task, ending, provenance, tree, base: base, baseTree: baseTree)
         }
+    }
+
+    /// The candidate of a recorded attempt, if its writes alone give the recorded tree.
+    private func rehearse(_ task: TaskMessage, _ transport: any Transport, base: String, baseTree: String) async throws
+        -> Candidate?
+    {
+        let path = mailbox.transcript(task.name)
+        guard !Files.exists(path), let rehearsal = try Rehearsal(of: task, transport) else { return nil }
+        let tree = try await workspace.worktree(task.name, commit: base)
+        defer { try? tree.remove() }
+        _ = try await startFromEarlier(task, base: base, tree)
+        guard try await rehearsal.perform(in: tree, ConfinedDirectory(tree.root, writable: task.paths)) else { return nil }
+        let provenance = try await rehearsal.keepTranscript(at: path)
+        return try await hand(in: task, rehearsal.ending, provenance, tree, base: base, baseTree: baseTree)
     }
 
     private func openDependencies(of task: TaskMessage) throws -> [String] {
