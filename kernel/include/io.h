@@ -1,0 +1,56 @@
+/* I/O ports, and the pause of a spin. One instruction each; no errors; may be called in any context. Ports 0x2f8-0x2ff,
+ * 0x510-0x511 and 0xf4 are the harness's: the kernel does not touch them. The "memory" clobber keeps the compiler
+ * from moving memory accesses across the instruction. */
+#pragma once
+#include <stdint.h>
+
+/* Writes 1 byte to the port. */
+static inline void outb(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+/* Writes 2 bytes to the port. */
+static inline void outw(uint16_t port, uint16_t value)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+/* Writes 4 bytes to the port. */
+static inline void outl(uint16_t port, uint32_t value)
+{
+	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+/* The byte that the port gives; 0xff where nobody answers. */
+static inline uint8_t inb(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+/* The 2 bytes that the port gives. */
+static inline uint16_t inw(uint16_t port)
+{
+	uint16_t value;
+
+	__asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+/* The 4 bytes that the port gives. */
+static inline uint32_t inl(uint16_t port)
+{
+	uint32_t value;
+
+	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+	return value;
+}
+
+/* `pause`, in every spin. */
+static inline void cpu_pause(void)
+{
+	__asm__ volatile("pause" : : : "memory");
+}
