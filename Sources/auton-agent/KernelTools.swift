@@ -57,7 +57,7 @@ struct TestTool: AgentTool {
             lines.append("\(test.outcome.rawValue) \(test.name)")
             if test.outcome != .ok { lines += test.diagnostics.map { "    \($0)" } }
         }
-        lines += ["── console, last lines"] + boot.console.split(separator: "\n").suffix(Self.consoleLines).map(String.init)
+        lines += ["── console, last lines"] + boot.consoleLines.suffix(Self.consoleLines)
         return ToolOutput(text: lines.joined(separator: "\n"), isError: boot.failure != nil)
     }
 }

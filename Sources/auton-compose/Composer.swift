@@ -30,7 +30,7 @@ struct Composer {
         for suite in suites { alone.append(configuration(suite, try await Boot(image: build.image, suites: [suite]).run())) }
         let composition = Composition(
             commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),
-            console: everything.console.split(separator: "\n").map(String.init))
+            console: everything.consoleLines)
         try mailbox.file(composition)
         return composition
     }
