@@ -95,15 +95,22 @@ package struct Workspace: Sendable {
             .first { $0.hasSuffix(" " + tree) }.map { String($0.prefix { $0 != " " }) }
     }
 
-    /// The tree of `commit` without what is protected: the part that agents wrote, which is what a recording is known by.
+    /// The merge on main's first-parent line that brought `candidate`, with main's commit before it.
+    package func merge(of candidate: String) async throws -> (commit: String, tree: String, base: String)? {
+        let log = try await git.run("log", "--first-parent", "--merges", "--format=%H %T %P", "main")
+        guard let line = log.split(separator: "\n").first(where: { $0.hasSuffix(" " + candidate) }) else { return nil }
+        let fields = line.split(separator: " ").map(String.init)
+        return (fields[0], fields[1], fields[2])
+    }
+
+    /// The tree of a commit (or tree) without what is protected: the part that agents wrote, which is what a recording is
+    /// known by. What is protected are whole entries of the root.
     package func agentTree(of commit: String) async throws -> String {
-        let index = root.appending(".auton/agent-tree.index")
-        try Files.createDirectories(root.appending(".auton"))
-        let git = Git(directory: git.directory, index: index)
-        defer { try? Files.removeTree(index) }
-        try await git.run("read-tree", commit)
-        try await git.run(["rm", "--cached", "-r", "--quiet", "--ignore-unmatch", "--"] + Self.protectedPaths)
-        return try await git.run("write-tree")
+        let entries = try await git.run("ls-tree", "-z", commit).split(separator: "\0").filter { entry in
+            let name = entry.drop { $0 != "\t" }.dropFirst()
+            return !Self.isProtected(String(name)) && !Self.isProtected(name + "/")
+        }
+        return try await git.run("mktree", "-z", input: entries.map { $0 + "\0" }.joined())
     }
 
     /// Removes what killed runs left: worktrees nobody works in, and git's lock files.

@@ -54,6 +54,8 @@ package struct Candidate: AttemptMessage {
     package var branch: String
     package var commit: String
     package var tree: String
+    /// The tree without the user's side; nil in messages older than the field.
+    package var agentTree: String?
     /// Main's commit and tree when the attempt started.
     package var base: String
     package var baseTree: String
@@ -63,14 +65,15 @@ package struct Candidate: AttemptMessage {
     package var provenance: Provenance
 
     package init(
-        task: String, attempt: Int, branch: String, commit: String, tree: String, base: String, baseTree: String,
-        outcome: Outcome, summary: String, provenance: Provenance
+        task: String, attempt: Int, branch: String, commit: String, tree: String, agentTree: String? = nil, base: String,
+        baseTree: String, outcome: Outcome, summary: String, provenance: Provenance
     ) {
         self.task = task
         self.attempt = attempt
         self.branch = branch
         self.commit = commit
         self.tree = tree
+        self.agentTree = agentTree
         self.base = base
         self.baseTree = baseTree
         self.outcome = outcome

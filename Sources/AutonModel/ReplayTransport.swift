@@ -43,8 +43,12 @@ package struct ReplayTransport: Transport {
         return recording.responses[turn.number - 1]
     }
 
-    package func recordedBase(of conversation: String) throws -> String? {
-        try recording(of: conversation).opening?.baseTree
+    /// The tree that a conversation was recorded on.
+    package func recordedBase(of conversation: String) throws -> String {
+        guard let opening = try recording(of: conversation).opening else {
+            throw AutonError(.badInput, "the recording has no opening", at: conversation)
+        }
+        return opening.baseTree
     }
 
     package func recording(of conversation: String) throws -> Transcript {

@@ -26,15 +26,11 @@ package protocol Transport: Sendable {
 
     /// Told when no further turn of a conversation will come.
     func close(_ conversation: String) throws
-
-    /// The tree that the conversation was recorded on, for a transport that replays recordings.
-    func recordedBase(of conversation: String) throws -> String?
 }
 
 extension Transport {
     package func settle(_ turn: Turn) throws {}
     package func close(_ conversation: String) throws {}
-    package func recordedBase(of conversation: String) throws -> String? { nil }
 }
 
 /// The transports, chosen by URI.

@@ -26,11 +26,18 @@ struct Agent {
     ///
     /// - Throws: `AutonError` with `.tryAgain` if a recording starts from a tree that main has not reached yet.
     func base(of conversation: String, transport: any Transport) async throws -> String {
-        let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree
-        guard let tree = try begun ?? transport.recordedBase(of: conversation) else { return try await workspace.main() }
-        if let commit = try await workspace.commitOnMain(withTree: tree) { return commit }
-        throw AutonError(
-            .tryAgain, "main has not reached tree \(tree.prefix(12)), which the conversation starts from", at: conversation)
+        let commit: String?
+        if let replay = transport as? ReplayTransport {
+            // Its own transcript, once it is begun, is the recorded one and speaks of the same tree.
+            let run = RecordedRun(Mailbox(replay.run), repeatedIn: mailbox, workspace)
+            commit = try await run.commit(for: replay.recordedBase(of: conversation))
+        } else if let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree {
+            commit = try await workspace.commitOnMain(withTree: begun)
+        } else {
+            commit = try await workspace.main()
+        }
+        if let commit { return commit }
+        throw AutonError(.tryAgain, "main has not got to where the conversation starts from", at: conversation)
     }
 
     /// Runs one conversation to its end.

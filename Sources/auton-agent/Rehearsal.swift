@@ -8,8 +8,9 @@ import SystemPackage
 ///
 /// Most of a conversation's time goes into what the agent tried on the way: builds, boots, mutants of its own code. None
 /// of that has a part in the result but through the files it leaves, so the writes and edits are done, the commands
-/// are not, and the tree that comes out must be the recorded one. If it is not (a command changed a file), or
-/// if the replay is strict, the conversation is gone through whole. The gate judges the candidate the same either way.
+/// are not, and the agents' part of the tree that comes out must be the recorded one. If it is not (a command changed a
+/// file), or if the replay is strict, the conversation is gone through whole. The gate judges the candidate the same
+/// either way.
 struct Rehearsal {
     var recorded: Candidate
     var transcript: Transcript
@@ -23,8 +24,10 @@ struct Rehearsal {
         transcript = try replay.recording(of: task.name)
     }
 
-    /// Does the writes in `worktree`; false if another tree than the recorded one came of them.
-    func perform(in worktree: Worktree, _ directory: ConfinedDirectory) async throws -> Bool {
+    /// Does the writes in `worktree`, which started from `baseTree`; false if another tree than the recorded one came of them.
+    func perform(in worktree: Worktree, _ directory: ConfinedDirectory, _ workspace: Workspace, baseTree: String) async throws
+        -> Bool
+    {
         let tools = writingTools(directory)
         for call in transcript.responses.flatMap(\.toolUses) {
             guard let tool = tools.first(where: { $0.definition.name == call.name }),
@@ -32,7 +35,11 @@ struct Rehearsal {
             else { continue }
             _ = try await tool.call(call.input)
         }
-        return try await worktree.writeTree() == recorded.tree
+        let tree = try await worktree.writeTree()
+        if let agentTree = recorded.agentTree { return try await workspace.agentTree(of: tree) == agentTree }
+        // Recorded before candidates told their agents' tree: nothing to compare with once the user's side has moved on,
+        // but for the end of the whole replay.
+        return tree == recorded.tree || baseTree != recorded.baseTree
     }
 
     /// Puts the recorded conversation in the mailbox's, as it was.

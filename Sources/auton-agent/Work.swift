@@ -39,7 +39,8 @@ extension Agent {
         let tree = try await workspace.worktree(task.name, commit: base)
         defer { try? tree.remove() }
         _ = try await startFromEarlier(task, base: base, tree)
-        guard try await rehearsal.perform(in: tree, ConfinedDirectory(tree.root, writable: task.paths)) else { return nil }
+        let directory = ConfinedDirectory(tree.root, writable: task.paths)
+        guard try await rehearsal.perform(in: tree, directory, workspace, baseTree: baseTree) else { return nil }
         let provenance = try await rehearsal.keepTranscript(at: path)
         return try await hand(in: task, rehearsal.ending, provenance, tree, base: base, baseTree: baseTree)
     }
@@ -114,8 +115,9 @@ extension Agent {
             throw AutonError(.tryAgain, "the branch was moved meanwhile", at: branch)
         }
         let candidate = Candidate(
-            task: task.task, attempt: task.attempt, branch: branch, commit: commit, tree: tree, base: base, baseTree: baseTree,
-            outcome: outcome, summary: summary, provenance: provenance)
+            task: task.task, attempt: task.attempt, branch: branch, commit: commit, tree: tree,
+            agentTree: try await workspace.agentTree(of: tree), base: base, baseTree: baseTree, outcome: outcome,
+            summary: summary, provenance: provenance)
         try mailbox.file(candidate)
         return candidate
     }

@@ -40,7 +40,9 @@ struct AutonMerge: AsyncParsableCommand {
             let workspace = try places.openWorkspace()
             let integrator = Integrator(
                 mailbox: mailbox, workspace: workspace, maxAttempts: attempts,
-                recorded: (schedule ?? environment("AUTON_SCHEDULE")).map { Mailbox(FilePath($0)) })
+                recorded: (schedule ?? environment("AUTON_SCHEDULE")).map {
+                    RecordedRun(Mailbox(FilePath($0)), repeatedIn: mailbox, workspace)
+                })
             let lock = try workspace.mergeLock()
             defer { lock.release() }
             try workspace.sweep()

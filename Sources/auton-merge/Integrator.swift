@@ -8,8 +8,8 @@ struct Integrator {
     var mailbox: Mailbox
     var workspace: Workspace
     var maxAttempts: Int
-    /// The merge messages of a recorded run whose order is to be kept; nil for any order.
-    var recorded: Mailbox?
+    /// A recorded run whose order of merges is to be kept; nil for any order.
+    var recorded: RecordedRun?
 
     enum Outcome: Equatable {
         case merged(Merge)
@@ -39,8 +39,8 @@ struct Integrator {
         let main = try await workspace.main()
         if let done = try await alreadyOnMain(task, candidate) { return .merged(try file(done)) }
         let mainTree = try await workspace.git.tree(of: main)
-        if let turn = try recorded?.find(Merge.self, task.task), turn.baseTree != mainTree {
-            throw notReady(task, "was merged onto tree \(turn.baseTree.prefix(12)) when it was recorded, and main is not there")
+        if let recorded, try await !recorded.isTurn(of: task.task) {
+            throw notReady(task, "was merged onto another main when it was recorded")
         }
         let merged = try await workspace.mergeTree(main, candidate.commit)
         guard merged.conflicts.isEmpty else {
@@ -92,14 +92,11 @@ struct Integrator {
 
     /// The merge of this task that is on main without its message.
     private func alreadyOnMain(_ task: TaskMessage, _ candidate: Candidate) async throws -> Merge? {
-        let log = try await workspace.git.run("log", "--first-parent", "--merges", "--format=%H %T %P", "main")
-        guard let line = log.split(separator: "\n").first(where: { $0.hasSuffix(" " + candidate.commit) }) else { return nil }
-        let fields = line.split(separator: " ").map(String.init)
-        let purpose = "merge-\(task.name)"
+        guard let merge = try await workspace.merge(of: candidate.commit) else { return nil }
         let judgement = try await Gate(workspace: workspace).judge(
-            commit: fields[0], base: fields[2], task: task, purpose: purpose)
+            commit: merge.commit, base: merge.base, task: task, purpose: "merge-\(task.name)")
         return Merge(
-            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: fields[0], tree: fields[1],
-            baseTree: try await workspace.git.tree(of: fields[2]), tests: judgement.tests)
+            task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: merge.commit, tree: merge.tree,
+            baseTree: try await workspace.git.tree(of: merge.base), tests: judgement.tests)
     }
 }

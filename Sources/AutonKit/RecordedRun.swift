@@ -1,0 +1,43 @@
+import AutonMessages
+
+/// A recorded run beside the mailbox and workspace in which it is repeated: where main stood then, found on main now.
+///
+/// Trees are not compared by their ids, since the user's side (spec, acceptance tests, harness) may have moved on after
+/// the recording. A recorded tree is known by the merge that made it, or as what the run started from.
+package struct RecordedRun: Sendable {
+    private let recording: Mailbox
+    private let mailbox: Mailbox
+    private let workspace: Workspace
+
+    package init(_ recording: Mailbox, repeatedIn mailbox: Mailbox, _ workspace: Workspace) {
+        self.recording = recording
+        self.mailbox = mailbox
+        self.workspace = workspace
+    }
+
+    /// The commit on main that stands where the recorded `tree` stood; nil if main has not got there.
+    package func commit(for tree: String) async throws -> String? {
+        let merges = try recording.all(Merge.self)
+        let makers = merges.filter { $0.tree == tree }
+        if !makers.isEmpty { return try makers.compactMap { try mailbox.find(Merge.self, $0.task)?.commit }.first }
+        guard let first = merges.first(where: { $0.baseTree == tree }) else {
+            return merges.isEmpty ? try await workspace.main() : nil
+        }
+        return try await start(before: first)
+    }
+
+    /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge.
+    package func isTurn(of task: String) async throws -> Bool {
+        guard let merge = try recording.find(Merge.self, task) else { return true }
+        return try await commit(for: merge.baseTree) == workspace.main()
+    }
+
+    /// What the run started from: main without its first merge, if that is there already.
+    private func start(before first: Merge) async throws -> String {
+        let id = AttemptID(task: first.task, attempt: first.attempt)
+        guard let candidate = try mailbox.find(Candidate.self, id.description),
+            let merge = try await workspace.merge(of: candidate.commit)
+        else { return try await workspace.main() }
+        return merge.base
+    }
+}

@@ -1,0 +1,77 @@
+import AutonKit
+import AutonMessages
+import SystemPackage
+import TestSupport
+import Testing
+
+/// A run whose user's side has moved on since it was recorded: no tree has the id that it had then.
+@Suite struct RecordedRunTests {
+    private let directory: TemporaryDirectory
+    private let workspace: Workspace
+    private let recording: Mailbox
+    private let mailbox: Mailbox
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        workspace = try await KernelTree.workspace(in: directory)
+        recording = Mailbox(directory["recording"])
+        mailbox = Mailbox(directory["mailbox"])
+        try recording.prepare()
+        try mailbox.prepare()
+        try recording.file(Self.merge("boot-001", tree: "then-1", baseTree: "then-0"))
+        try recording.file(Self.merge("boot-002", tree: "then-2", baseTree: "then-1"))
+    }
+
+    private var run: RecordedRun { RecordedRun(recording, repeatedIn: mailbox, workspace) }
+
+    private static func merge(_ task: String, candidate: String = "c", commit: String = "m", tree: String, baseTree: String)
+        -> Merge
+    {
+        Merge(task: task, attempt: 1, candidate: candidate, commit: commit, tree: tree, baseTree: baseTree, tests: [])
+    }
+
+    /// Commits a file on a branch and merges it into main; the merge's message is filed only if asked.
+    private func land(_ task: String, filing: Bool = true) async throws -> String {
+        let main = try await workspace.main()
+        let commit = try await workspace.commit(["boot/\(task).c": "// \(task)\n"], on: main)
+        let tree = try await workspace.git.tree(of: commit)
+        let merge = try await workspace.git.run("commit-tree", tree, "-p", main, "-p", commit, input: task)
+        try mailbox.file(
+            Candidate(
+                task: task, attempt: 1, branch: "b", commit: commit, tree: tree, base: main, baseTree: "", outcome: .finished,
+                summary: "", provenance: Provenance(model: "", transcript: "", turns: 0, usage: TokenUsage())))
+        #expect(try await workspace.git.moveBranch("main", to: merge, from: main))
+        if filing { try mailbox.file(Self.merge(task, candidate: commit, commit: merge, tree: tree, baseTree: "")) }
+        return merge
+    }
+
+    @Test func aTreeIsKnownByTheMergeThatMadeIt() async throws {
+        let start = try await workspace.main()
+        #expect(try await run.commit(for: "then-0") == start)
+        #expect(try await run.commit(for: "then-1") == nil)
+        #expect(try await run.commit(for: "never") == nil)
+        let first = try await land("boot-001")
+        #expect(try await run.commit(for: "then-0") == start, "the start stays where it was")
+        #expect(try await run.commit(for: "then-1") == first)
+        let second = try await land("boot-002")
+        #expect(try await run.commit(for: "then-1") == first)
+        #expect(try await run.commit(for: "then-2") == second)
+    }
+
+    /// A kill after main was moved and before the message was filed.
+    @Test func theStartIsFoundBehindAMergeWithoutItsMessage() async throws {
+        let start = try await workspace.main()
+        _ = try await land("boot-001", filing: false)
+        #expect(try await run.commit(for: "then-0") == start)
+        #expect(try await run.commit(for: "then-1") == nil)
+    }
+
+    @Test func mergesKeepTheirOrder() async throws {
+        #expect(try await run.isTurn(of: "boot-001"))
+        #expect(try await !run.isTurn(of: "boot-002"))
+        #expect(try await run.isTurn(of: "lib-009"), "nothing is known of it")
+        _ = try await land("boot-001")
+        #expect(try await !run.isTurn(of: "boot-001"))
+        #expect(try await run.isTurn(of: "boot-002"))
+    }
+}
