@@ -75,7 +75,8 @@ package struct Sandbox: Sendable {
         arguments += ["--perms", "1777", "--size", String(256 << 20), "--tmpfs", "/tmp"]
         arguments += [isWritable ? "--bind" : "--ro-bind", directory.string, Self.mountPoint]
         for bind in readable { arguments += ["--ro-bind", bind.outside.string, bind.inside] }
-        return arguments + ["--chdir", Self.mountPoint]
+        // Last of all: who is not root outside owns what bwrap made inside.
+        return arguments + ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", Self.mountPoint]
     }
 
     private var privileges: [String] {
