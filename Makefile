@@ -10,8 +10,18 @@ KERNEL ?= kernel
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer
 SWIFT_FLAGS := -c release --static-swift-stdlib
-AUTON := AUTON_WORKSPACE='$(WORKSPACE)' AUTON_MAILBOX='$(MAILBOX)' AUTON_KERNEL='$(KERNEL)' $(if $(MODEL),AUTON_MODEL='$(MODEL)') $(if $(STRICT),AUTON_STRICT=1) ./auton
+# To the programs through the environment, so that a path or goal may hold any character.
 export AUTON_GOAL := $(GOAL)
+FRONT := run watch status boot kernel replay provenance
+$(FRONT): export AUTON_WORKSPACE := $(WORKSPACE)
+$(FRONT): export AUTON_MAILBOX := $(MAILBOX)
+$(FRONT): export AUTON_KERNEL := $(KERNEL)
+ifneq ($(MODEL),)
+$(FRONT): export AUTON_MODEL := $(MODEL)
+endif
+ifneq ($(STRICT),)
+$(FRONT): export AUTON_STRICT := 1
+endif
 
 .PHONY: help deps build run watch status boot kernel replay provenance test lint bench install clean
 .DEFAULT_GOAL := help
@@ -35,25 +45,25 @@ build: deps
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet)
 
 run: build
-	@$(AUTON) run "$$AUTON_GOAL"
+	@./auton run "$$AUTON_GOAL"
 
 watch: build
-	@$(AUTON) watch
+	@./auton watch
 
 status: build
-	@$(AUTON) status
+	@./auton status
 
 boot: deps
-	@$(AUTON) boot
+	@./auton boot
 
 kernel: deps
-	@$(MAKE) --no-print-directory -C $(KERNEL)
+	@$(MAKE) --no-print-directory -C "$$AUTON_KERNEL"
 
 replay: build
-	@$(AUTON) replay '$(RUN)'
+	@./auton replay '$(RUN)'
 
 provenance: build
-	@AUTON_KERNEL='$(KERNEL)' scripts/provenance
+	@scripts/provenance
 
 test: deps
 	@swift test --no-parallel
