@@ -13,4 +13,4 @@ include graph.mk
 merged: $(TASKS:%=$(MAILBOX)/merge/%.json)
 
 $(MAILBOX)/merge/%.json:
-	@cd "$$AUTON_DIRECTORY" && $(LAUNCH) "$$AUTON" step $*
+	@cd "$$AUTON_DIRECTORY" && exec $(LAUNCH) "$$AUTON" step $*

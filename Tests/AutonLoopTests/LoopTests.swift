@@ -26,25 +26,47 @@ import Testing
     @Test func killedAndStartedAgain() async throws {
         let run = try LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
-        for moment in [0.7, 1.9, 3.1, 4.3] {
+        for lines in [1, 12, 30, 45] {
             var killed = run.command("run")
-            killed.timeLimit = moment
+            let progress = run.directory["mailbox/log/progress"]
+            killed.stop = { ((try? Files.readText(progress)) ?? "").split(separator: "\n").count >= lines }
             #expect(try await killed.run().ending == .timedOut, "it was over before it was killed")
         }
         #expect(try await run.auton("run").status == 1)
         try await run.expectAfter()
     }
 
+    /// What a front leaves that is killed alone, by a signal that it can see or not, ends with it.
+    @Test(arguments: ["TERM", "KILL"])
+    func nothingIsLeftAtWorkWhenTheFrontIsKilled(signal: String) async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        // The model never answers; the loop has the run's lock open, the agent its task's.
+        let script = """
+            sh \(Program.package)/auton run >front 2>&1 & front=$!
+            until test -e asked; do sleep 0.02; done
+            kill -\(signal) $front; wait $front
+            for lock in mailbox/log/run.lock workspace/.auton/lock/lib-001.1; do flock --wait 60 $lock true || exit; done
+            """
+        var command = run.command()
+        command.arguments = ["-c", script]
+        command.environment["AUTON_MODEL"] = "exec:touch asked; exec sleep 1000"
+        #expect(try await command.run().ending == .exited(0))
+        #expect(try run.directory.read("front").contains("interrupted; run again to go on") == (signal == "TERM"))
+    }
+
     @Test func twoRunsInOneMailbox() async throws {
         let run = try LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         var first = run.command("run")
-        first.timeLimit = 5
+        let over = run.directory["over"]
+        first.stop = { Files.exists(over) }
         async let killed = first.run()
         try await run.waitFor("mailbox/log/progress")
         let second = try await run.auton("run")
         #expect(second.status == ExitStatus.tryAgain.rawValue)
         #expect(second.errors == "auton: another run is at work in mailbox\n")
+        try run.directory.write("over", "")
         #expect(try await killed.ending == .timedOut)
     }
 }
