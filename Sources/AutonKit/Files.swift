@@ -5,14 +5,17 @@ import SystemPackage
 /// Files, read whole and written so that a crash or a power loss leaves either the old state or the new one.
 package enum Files {
     /// All of a file, or of a pipe until it ends.
-    package static func read(_ path: FilePath) throws -> [UInt8] {
+    ///
+    /// - Parameter offset: where a file is read from, in bytes.
+    package static func read(_ path: FilePath, from offset: Int = 0) throws -> [UInt8] {
         try failing("cannot read", at: path) {
             let file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
             return try file.closeAfter {
                 var status = stat()
                 fstat(file.rawValue, &status)
+                if offset > 0 { try file.seek(offset: Int64(offset), from: .start) }
                 var bytes: [UInt8] = []
-                var chunk = [UInt8](repeating: 0, count: max(4096, Int(status.st_size) + 1))
+                var chunk = [UInt8](repeating: 0, count: max(4096, Int(status.st_size) - offset + 1))
                 while true {
                     let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
                     if count == 0 { return bytes }

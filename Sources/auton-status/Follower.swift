@@ -47,6 +47,8 @@ struct Follower {
     let log: FilePath
     private var running: [String: ProgressLine] = [:]
     private var painted = 0
+    /// What each stage that has to wait said last: it is tried again and again.
+    private var waiting: [String: String] = [:]
     private let terminal = isatty(STDOUT_FILENO) == 1
 
     init(log: FilePath) { self.log = log }
@@ -57,15 +59,13 @@ struct Follower {
         var position = Files.exists(log) ? try Files.read(log).count : 0
         while true {
             let over = Self.inputEnded(within: 200)
-            let bytes = Files.exists(log) ? try Files.read(log) : []
-            let end = bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
+            let news = Files.exists(log) ? try Files.read(log, from: position) : []
+            let end = news.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
             follower.erase()
-            if end > position {
-                for line in String(decoding: bytes[position..<end], as: UTF8.self).split(separator: "\n") {
-                    ProgressLine(line).map { follower.take($0) }
-                }
-                position = end
+            for line in String(decoding: news[..<end], as: UTF8.self).split(separator: "\n") {
+                ProgressLine(line).map { follower.take($0) }
             }
+            position += end
             if over { break }
             follower.paint()
             fflush(nil)
@@ -76,6 +76,11 @@ struct Follower {
     private mutating func take(_ line: ProgressLine) {
         let key = line.subject + line.stage
         running[key] = line.isStart ? line : nil
+        if !line.isStart && line.status == 75 {
+            if waiting.updateValue(line.words, forKey: key) == line.words { return }
+        } else if waiting[key] != nil && !terminal && line.isStart {
+            return
+        }
         if !line.isStart || !terminal { print(line.text) }
     }
 
