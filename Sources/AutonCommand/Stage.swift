@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutonKit
+import AutonMessages
 @preconcurrency import Glibc
 import SystemPackage
 
@@ -37,6 +38,11 @@ package func environment(_ name: String) -> String? {
 package func complain(_ message: String) {
     let program = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"
     _ = try? FileDescriptor.standardError.writeAll("\(program): \(message)\n".utf8)
+}
+
+/// Prints a message as it lies in the mailbox.
+package func printMessage(_ message: some Message) throws {
+    print(String(decoding: try Mailbox.encode(message), as: UTF8.self), terminator: "")
 }
 
 /// Runs a program's body and ends it with the documented status, the reason on standard error.

@@ -10,6 +10,8 @@ package struct Boot: Sendable {
     package var image: FilePath
     /// The suites of tests to run; empty for all.
     package var suites: [String]
+    /// False: no tests, the kernel powers off when it is ready.
+    package var runsTests = true
     /// Wall time until the boot counts as hung.
     package var seconds: Double
 
@@ -76,8 +78,9 @@ package struct Boot: Sendable {
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
-            "-fw_cfg", "name=opt/auton/nonce,string=\(nonce)",
         ]
+        guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
+        arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
         return arguments

@@ -66,7 +66,7 @@ package struct Composition: Message {
     package var tree: String
     package var configurations: [Configuration]
     package var interactions: [Interaction]
-    /// The kernel's own serial output in the combined boot.
+    /// What the kernel prints when it boots without tests.
     package var console: [String]
     package var name: String { tree }
 

@@ -54,14 +54,14 @@ struct AutonAgent: AsyncParsableCommand {
             if role == .reviewer { return try report(try await agent.review(task)) }
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let candidate = try await agent.work(on: task)
-            print(json ? String(decoding: try Mailbox.encode(candidate), as: UTF8.self) : candidate.branch)
+            if json { try printMessage(candidate) } else { print(candidate.branch) }
             return .done
         }
     }
 
     private func report(_ review: Review) throws -> ExitStatus {
         if json {
-            print(String(decoding: try Mailbox.encode(review), as: UTF8.self))
+            try printMessage(review)
         } else {
             print("\(review.decision.rawValue): \(review.summary)")
             for comment in review.comments { print("\(comment.file):\(comment.line): \(comment.text)") }

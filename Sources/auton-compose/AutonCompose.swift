@@ -23,7 +23,7 @@ struct AutonCompose: AsyncParsableCommand {
     @Flag(help: "Print the message that is filed.")
     var json = false
 
-    @Flag(help: "Print the kernel's serial output in the combined boot, in place of the table.")
+    @Flag(help: "Print what the kernel prints when it boots without tests, in place of the table.")
     var console = false
 
     @OptionGroup var places: Places
@@ -41,7 +41,7 @@ struct AutonCompose: AsyncParsableCommand {
                 for line in composition.console { print(line) }
                 return .done
             }
-            print(json ? String(decoding: try Mailbox.encode(composition), as: UTF8.self) : composition.matrix)
+            if json { try printMessage(composition) } else { print(composition.matrix) }
             return composition.interactions.isEmpty ? .done : .refused
         }
     }

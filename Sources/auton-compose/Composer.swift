@@ -28,9 +28,12 @@ struct Composer {
         let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
         var alone: [Composition.Configuration] = []
         for suite in suites { alone.append(configuration(suite, try await Boot(image: build.image, suites: [suite]).run())) }
+        // Without tests, which may print anything.
+        var quiet = Boot(image: build.image)
+        quiet.runsTests = false
         let composition = Composition(
             commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),
-            console: everything.consoleLines)
+            console: try await quiet.run().consoleLines)
         try mailbox.file(composition)
         return composition
     }
