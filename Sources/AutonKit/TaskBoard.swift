@@ -130,9 +130,14 @@ extension Mailbox {
     /// Resolves what a user names, a task or one attempt at it, to an attempt that is filed.
     package func attempt(named name: String) throws -> TaskMessage {
         let id = AttemptID(name) ?? AttemptID(task: name, attempt: latestAttempt(of: name))
-        guard TaskID.isValid(id.task), let message = try find(TaskMessage.self, id.description) else {
+        guard TaskID.isValid(id.task) else { throw AutonError(.badInput, "no such task", at: name) }
+        if let message = try find(TaskMessage.self, id.description) { return message }
+        // A first attempt follows from the plan: one that is gone (garbage that was set aside) is made up for.
+        guard id.attempt == 1, let planned = try all(Plan.self).flatMap(\.tasks).last(where: { $0.id == id.task }) else {
             throw AutonError(.badInput, "no such task", at: name)
         }
+        let message = TaskMessage(planned)
+        try file(message)
         return message
     }
 

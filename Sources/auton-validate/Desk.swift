@@ -11,8 +11,7 @@ struct Desk {
 
     /// The verdict on an attempt, and for a rejection one line that says what it led to. A verdict that is filed
     /// stands: killed after filing it and run again, this makes up for what was left.
-    func judge(_ name: String) async throws -> (verdict: Verdict, consequence: String?) {
-        let task = try mailbox.attempt(named: name)
+    func judge(_ task: TaskMessage) async throws -> (verdict: Verdict, consequence: String?) {
         let verdict = try await verdict(on: task)
         guard !verdict.accepted else { return (verdict, nil) }
         return (verdict, try mailbox.refuse(task, because: reason(for: verdict), maxAttempts: maxAttempts))

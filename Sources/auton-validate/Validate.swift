@@ -69,23 +69,30 @@ struct Validate: AsyncParsableCommand {
                 let judgement = try await Gate.judge(directory: FilePath(directory), bootSeconds: timeout)
                 return try show(judgement, of: directory)
             }
-            var gate = Gate(workspace: try places.openWorkspace())
-            gate.bootSeconds = timeout
             if let commit {
+                var gate = try openGate()
                 gate.acceptsBrokenBase = true
                 return try show(try await gate.judge(byHand: commit, base: base), of: commit)
             }
-            return try await judgeTasks(with: gate)
+            return try await judgeTasks()
         }
     }
 
+    private func openGate() throws -> Gate {
+        var gate = Gate(workspace: try places.openWorkspace())
+        gate.bootSeconds = timeout
+        return gate
+    }
+
     /// One task's error does not keep the others from being judged; the first one is the exit status.
-    private func judgeTasks(with gate: Gate) async throws -> ExitStatus {
-        let desk = Desk(mailbox: try places.openMailbox(), gate: gate, maxAttempts: try maxAttempts())
+    private func judgeTasks() async throws -> ExitStatus {
+        let mailbox = try places.openMailbox(), maxAttempts = try maxAttempts()
         var status = ExitStatus.done
         for name in tasks {
             do {
-                let (verdict, consequence) = try await desk.judge(name)
+                let task = try mailbox.attempt(named: name)
+                let desk = Desk(mailbox: mailbox, gate: try openGate(), maxAttempts: maxAttempts)
+                let (verdict, consequence) = try await desk.judge(task)
                 try Report(json: json).print(verdict, of: verdict.name, consequence: consequence)
                 if !verdict.accepted && status == .done { status = .refused }
             } catch let error as AutonError {
