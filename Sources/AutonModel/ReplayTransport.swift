@@ -1,4 +1,5 @@
 import AutonKit
+import AutonMessages
 import SystemPackage
 
 /// Answers from a recorded run, by conversation and turn.
@@ -41,6 +42,11 @@ package struct ReplayTransport: Transport {
             report(message)
         }
         return recording.responses[turn.number - 1]
+    }
+
+    /// The goal that the run was recorded for.
+    package func recordedGoal() throws -> String {
+        try Mailbox(run).get(Goal.self, "1").text
     }
 
     /// The tree that a conversation was recorded on.

@@ -50,13 +50,12 @@ struct AutonPlan: AsyncParsableCommand {
         let ways = [!goal.isEmpty, from != nil, replan].filter { $0 }.count
         if ways > 1 { throw ValidationError("a goal, --from and --replan exclude one another") }
         if ways == 0 && show == nil { throw ValidationError("no goal (give it as an argument, or - for standard input)") }
-        if !goal.isEmpty && goal.allSatisfy({ $0.allSatisfy(\.isWhitespace) }) { throw ValidationError("the goal is empty") }
     }
 
     func run() async throws {
         try await stage {
-            let mailbox = try places.openMailbox()
             let text = try goalText()
+            let mailbox = try places.openMailbox()
             try Tools.require("git")
             let handwritten = try from.map { try Files.read(FilePath($0)) }
             // Taken first, so that of several at once one makes the workspace.
@@ -87,7 +86,7 @@ struct AutonPlan: AsyncParsableCommand {
             case .mermaid: print(graph.mermaid)
             }
         } else if let plan, json {
-            print(String(decoding: try Mailbox.encode(plan), as: UTF8.self), terminator: "")
+            try printMessage(plan)
         } else if let plan, case .success(let order) = topologicalOrder(plan.tasks) {
             for id in order { print(id) }
         }

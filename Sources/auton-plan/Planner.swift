@@ -110,6 +110,12 @@ struct Planner {
         -> Plan
     {
         let transport = try options.openTransport()
+        if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
+            throw AutonError(
+                .badConfiguration,
+                "the recording is of another goal; a goal of your own needs a model (--model exec:COMMAND or file:DIR)",
+                at: replay.run.string)
+        }
         let main = try await workspace.main()
         // Held for as long as the worktree is needed: one that nobody holds is swept away.
         guard let lock = try workspace.lock("plan") else {

@@ -21,6 +21,14 @@ import Testing
         }
     }
 
+    @Test func noSuchTaskAndNoWorkspace() async throws {
+        let run = try LoopRun()
+        for program in ["agent", "validate", "merge"] {
+            let outcome = try await run.auton(program, "lib-999")
+            #expect(outcome == Outcome(status: 65, errors: "auton-\(program): no such task: lib-999\n"))
+        }
+    }
+
     @Test func stagesOutOfOrder() async throws {
         let run = try await planned()
         #expect(
@@ -70,6 +78,11 @@ import Testing
         #expect(outcome.status == 65)
         #expect(Files.exists(run.directory["mailbox/dead/candidate-lib-001.1.json.reason"]))
         #expect(try await run.auton("agent", "lib-001").output == "task/lib-001.1\n")
+        // A first attempt is made anew from the plan.
+        #expect(try await run.auton("agent", "lib-002").status == 65)
+        #expect(Files.exists(run.directory["mailbox/dead/task-lib-002.1.json.reason"]))
+        #expect(
+            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
     }
 
     @Test func aGoalWithoutAModel() async throws {
@@ -79,6 +92,27 @@ import Testing
         let result = try await command.run()
         #expect(result.ending == .exited(78))
         #expect(result.errors.text.hasPrefix("auton: a goal or plan of your own needs a model: "))
+    }
+
+    @Test func aGoalThatIsNotTheRecordedOne() async throws {
+        let run = try LoopRun()
+        var command = run.command("plan", "Do something else")
+        command.environment["AUTON_MODEL"] = nil
+        let result = try await command.run()
+        #expect(result.ending == .exited(78))
+        #expect(
+            result.errors.text.hasPrefix(
+                "auton-plan: the recording is of another goal; a goal of your own needs a model (--model exec:COMMAND or file:DIR): "
+            ))
+        #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
+    }
+
+    /// Planning that fails on bad input ends the loop with the reason.
+    @Test func aGoalThatIsTooLongEndsTheLoopWithTheReason() async throws {
+        let run = try LoopRun()
+        let outcome = try await run.auton("run", String(repeating: "x", count: 65_537))
+        #expect(outcome.status == 65)
+        #expect(outcome.output.contains("stopped by an error: goal plan: auton-plan: the goal is over 65536 bytes"))
     }
 
     @Test func noSuchRecordingOrTransport() async throws {

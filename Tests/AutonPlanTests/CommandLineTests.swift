@@ -12,7 +12,7 @@ import Testing
 
     @Test(
         arguments: [
-            [], [""], ["  ", "\n"], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"],
+            [], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"],
             ["--show", "tree"], ["--unknown"],
         ] as [[String]])
     func usageErrors(_ arguments: [String]) async throws {
@@ -23,8 +23,11 @@ import Testing
     }
 
     @Test(arguments: ["", " \n\t\n"])
-    func anEmptyGoalOnStandardInput(_ input: String) async throws {
-        #expect(try await scene.plan("-", input: input) == Outcome(status: 64, errors: "auton-plan: the goal is empty\n"))
+    func anEmptyGoal(_ text: String) async throws {
+        let refusal = Outcome(status: 64, errors: "auton-plan: the goal is empty\n")
+        #expect(try await scene.plan("-", input: text) == refusal)
+        #expect(try await scene.plan(text) == refusal)
+        #expect(!Files.exists(scene.directory["mailbox"]))
     }
 
     @Test(arguments: [65_536, 65_537, 1_000_000])
