@@ -85,6 +85,14 @@ import Testing
             try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
     }
 
+    @Test func bootsFromAnyPath() async throws {
+        let run = try LoopRun()
+        try LoopRun.copy(Program.package.appending("kernel"), to: run.directory["it's a tree"])
+        let outcome = try await run.auton("boot", "it's a tree")
+        #expect(outcome.status == 0)
+        #expect(outcome.output.hasSuffix("ready\r\n"))
+    }
+
     @Test func aGoalWithoutAModel() async throws {
         let run = try LoopRun()
         var command = run.command("run", "Do something else")
