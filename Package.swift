@@ -31,6 +31,8 @@ let package = Package(
         .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
         .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
+        .executableTarget(
+            name: "fake-model", dependencies: ["AutonModel", "AutonKit", argumentParser, system], path: "Tests/FakeModel"),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
         .target(
             name: "TestSupport", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/TestSupport"),
