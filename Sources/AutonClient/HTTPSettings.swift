@@ -29,7 +29,7 @@ package struct HTTPSettings: Sendable {
     /// Left out of the request if nil, as is `effort` (`output_config.effort`).
     package var thinking: Thinking?
     package var effort: String?
-    /// Have the server hold the model to the tools' schemas.
+    /// Have the server hold the model to the tools' schemas, where they say all that an object may have.
     package var strictTools = false
 
     /// Seconds until there must be a connection.

@@ -52,19 +52,20 @@ struct RequestEncoder {
         var out: [UInt8] = []
         let mark = settings.caching ? Self.breakpoint : []
         if !request.tools.isEmpty {
-            out += Array(#","tools":["#.utf8)
-            for (index, tool) in request.tools.enumerated() {
-                out += (try CompactJSON.encode(tool)).dropLast()
-                if settings.strictTools { out += Array(#","strict":true"#.utf8) }
-                if index == request.tools.count - 1 { out += mark }
-                out += Array(index == request.tools.count - 1 ? "}]".utf8 : "},".utf8)
-            }
+            let tools = try request.tools.map { try Array(encode($0).dropLast()) }
+            out += Array(#","tools":["#.utf8) + tools.joined(separator: "},".utf8) + mark + Array("}]".utf8)
         }
         if !request.system.isEmpty {
             out += Array(#","system":[{"type":"text","text":"#.utf8) + (try CompactJSON.encode(request.system)) + mark
             out += Array("}]".utf8)
         }
         return out
+    }
+
+    private func encode(_ tool: Tool) throws -> [UInt8] {
+        guard settings.strictTools, let schema = StrictSchema.of(tool.inputSchema) else { return try CompactJSON.encode(tool) }
+        let strict = Tool(name: tool.name, description: tool.description, inputSchema: schema)
+        return try CompactJSON.encode(strict).dropLast() + Array(#","strict":true}"#.utf8)
     }
 
     /// Encodes what is not the same as the last time.

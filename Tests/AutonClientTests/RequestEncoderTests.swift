@@ -44,7 +44,11 @@ import Testing
         settings.thinking = .adaptive
         settings.effort = "high"
         settings.strictTools = true
-        let other = Tool(name: "list", description: "List “it”.", inputSchema: ["type": "object"])
+        let other = Tool(
+            name: "list", description: "List “it”.",
+            inputSchema: [
+                "type": "object", "additionalProperties": false, "properties": ["path": ["type": "string", "minLength": 1]],
+            ])
         let body = try text(
             request(
                 [.user("Do/it"), call(), result("one\n"), call(["from": 2, "path": "é"]), result("two")],
