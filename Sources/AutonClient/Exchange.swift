@@ -60,7 +60,7 @@ final class Exchange {
     private func fits(_ count: Int) -> Bool {
         received += count
         if received <= Self.limit { return true }
-        failure = Failure(.hopeless, "it sends more than \(Self.limit >> 20) MiB", mayBeBilled: true)
+        failure = Failure(.hopeless, "the server sends more than \(Self.limit >> 20) MiB", mayBeBilled: true)
         return false
     }
 
@@ -105,11 +105,11 @@ final class Exchange {
     private func decodeBody() throws(Failure) -> MessagesResponse {
         guard let value = try? CompactJSON.decode(JSONValue.self, from: body, at: "") else {
             if head.isJSON { throw .malformed("no JSON") }
-            throw Failure(.hopeless, "it does not speak the Messages API: \(APIError(body: body).message)", mayBeBilled: true)
+            throw Failure(.hopeless, "the server does not speak the Messages API: \(APIError(body: body).message)", mayBeBilled: true)
         }
         if let error = APIError(value) { throw Failure(error) }
         guard value["content"] != nil else {
-            throw Failure(.hopeless, "it does not speak the Messages API: an answer without content", mayBeBilled: true)
+            throw Failure(.hopeless, "the server does not speak the Messages API: an answer without content", mayBeBilled: true)
         }
         return try WireContent.response(value, at: turn)
     }

@@ -64,21 +64,22 @@ package final class HTTPTransport: Transport {
         switch policy.decide(failure, made: retries, jitter: .random(in: 0...1)) {
         case .end(let error): throw error
         case .again(let seconds):
-            if failure.concernsAll, let backoff {
-                share(backoff, seconds, failure.message)
-                return 0
-            }
+            // Whoever told the others waits with them, when the next request is to go out.
+            if failure.concernsAll, share(seconds, failure.message) { return 0 }
             report("\(turn.conversation) turn \(turn.number): \(failure.message); asking again in \(shortly(seconds))")
             return seconds
         }
     }
 
-    /// A full disk must not end what only goes better with the file.
-    private func share(_ backoff: SharedBackoff, _ seconds: Double, _ why: String) {
+    /// Has all processes wait; false if they cannot be told, which is no reason to end.
+    private func share(_ seconds: Double, _ why: String) -> Bool {
+        guard let backoff else { return false }
         do {
             try backoff.extend(by: seconds, cap: settings.retryAfterCap, why: why)
+            return true
         } catch {
             report("other processes cannot be told to wait: \(error)")
+            return false
         }
     }
 
@@ -93,9 +94,7 @@ package final class HTTPTransport: Transport {
             }
         }
         guard let outcome else { throw Failure(.unreachable, "no thread can be started") }
-        if let backoff, let seconds = outcome.secondsUntilReset {
-            share(backoff, seconds, "the server's rate limit is used up")
-        }
+        if let seconds = outcome.secondsUntilReset { _ = share(seconds, "the server's rate limit is used up") }
         return try outcome.result.get()
     }
 }
