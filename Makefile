@@ -3,6 +3,7 @@ PREFIX ?= /usr/local
 GOAL ?=
 MODEL ?=
 RUN ?= 01-minimal-boot
+ARGS ?=
 WORKSPACE ?= workspace
 MAILBOX ?= mailbox
 KERNEL ?= kernel
@@ -23,7 +24,7 @@ ifneq ($(STRICT),)
 $(FRONT): export AUTON_STRICT := 1
 endif
 
-.PHONY: help deps build run watch status boot kernel replay provenance test lint bench install clean
+.PHONY: help deps build run watch status boot kernel replay provenance test lint bench fake-model install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +35,7 @@ help:
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
 	@echo 'make bench                           the figures of the README'
+	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
 	@echo 'make clean                           remove what was built (mailbox and workspace stay)'
 
@@ -74,6 +76,9 @@ lint:
 
 bench: build
 	@scripts/bench
+
+fake-model: build
+	@exec $(BIN)/fake-model $(ARGS)
 
 install: build
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install $(PROGRAMS)

@@ -16,8 +16,10 @@ let package = Package(
     targets: [
         .target(name: "AutonMessages"),
         .target(name: "CLinux"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonKit", "CCurl", system]),
         .target(name: "AutonAgents", dependencies: ["AutonModel", "AutonKit", "AutonCommand", system, argumentParser]),
         .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
         .target(name: "AutonCommand", dependencies: ["AutonKit", argumentParser, system]),
@@ -29,6 +31,8 @@ let package = Package(
         .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
         .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
+        .executableTarget(
+            name: "fake-model", dependencies: ["AutonModel", "AutonKit", argumentParser, system], path: "Tests/FakeModel"),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
         .target(
             name: "TestSupport", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/TestSupport"),
@@ -38,6 +42,9 @@ let package = Package(
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
+        .testTarget(
+            name: "AutonClientTests", dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonKit", system],
+            exclude: ["Golden"]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
@@ -45,6 +52,6 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-for target in package.targets where target.name != "CLinux" {
+for target in package.targets where !["CLinux", "CCurl"].contains(target.name) {
     target.swiftSettings = [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]
 }

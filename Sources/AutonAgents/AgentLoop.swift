@@ -79,6 +79,11 @@ package struct AgentLoop {
                 "There is no tool \(call.name). The tools are \((tools + [closing]).map(\.definition.name).joined(separator: ", "))."
             )
         }
+        // An input that is no JSON comes as the text that it is.
+        if case .string(let text) = call.input {
+            let shown = text.count <= 200 ? text : "\(text.prefix(100)) … \(text.suffix(100))"
+            return .error("Not called: the input is not valid JSON: \(shown)")
+        }
         let problems = JSONSchema(tool.definition.inputSchema).problems(in: call.input)
         guard problems.isEmpty else { return .error("Not called: \(problems.joined(separator: "; ")).") }
         if call.name == closing.definition.name && failed {

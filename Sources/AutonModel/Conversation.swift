@@ -28,7 +28,7 @@ package final class Conversation {
         turn += 1
         messages.append(news)
         let response = try await answer(to: news)
-        messages.append(ChatMessage(role: .assistant, content: response.content))
+        messages.append(ChatMessage(role: .assistant, content: response.content, model: response.model))
         return response
     }
 

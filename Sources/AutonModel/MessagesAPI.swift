@@ -44,11 +44,16 @@ package struct ChatMessage: Codable, Sendable, Equatable {
 
     package var role: Role
     package var content: [ContentBlock]
+    /// Who wrote it, for a model's turn: thinking blocks are for that model alone. Not on the wire.
+    package var model: String?
 
-    package init(role: Role, content: [ContentBlock]) {
+    package init(role: Role, content: [ContentBlock], model: String? = nil) {
         self.role = role
         self.content = content
+        self.model = model
     }
+
+    package enum CodingKeys: String, CodingKey { case role, content }
 
     package static func user(_ text: String) -> ChatMessage { ChatMessage(role: .user, content: [.text(text)]) }
 }

@@ -18,7 +18,8 @@ package protocol Transport: Sendable {
     /// The name to ask for in a request's `model`.
     var model: String { get }
 
-    /// - Throws: `AutonError` with `.unavailable`, `.tryAgain` or `.badInput`; the turn has no answer then.
+    /// - Throws: `AutonError` with `.unavailable`, `.tryAgain`, `.badInput`, `.badConfiguration` or `.budget`, or
+    ///   `ContextWindowExceeded`; the turn has no answer then.
     func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse
 
     /// Told once the response is on disk in the transcript.

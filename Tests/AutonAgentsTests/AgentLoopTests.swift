@@ -52,6 +52,17 @@ import Testing
         #expect(try await run([reply(echo("a"), finish, echo("never"))]).ending == .finished(["summary": "s"]))
     }
 
+    @Test func inputThatIsNoJSONGoesBack() async throws {
+        let long = "{\"text\": \"" + String(repeating: "a", count: 200)
+        let run = try await self.run([reply(("echo", "{\"text\": ")), reply(("finish", .string(long))), reply(finish)])
+        #expect(
+            run.news == [
+                ["ERROR Not called: the input is not valid JSON: {\"text\": "],
+                ["ERROR Not called: the input is not valid JSON: \(long.prefix(100)) … \(long.suffix(100))"],
+            ])
+        #expect(run.ending == .finished(["summary": "s"]))
+    }
+
     @Test func schemaErrorsGoBack() async throws {
         let run = try await self.run([reply(("echo", ["txt": "a"])), reply(("finish", ["summary": ""])), reply(finish)])
         #expect(

@@ -1,0 +1,37 @@
+import AutonKit
+
+/// The headers of every request.
+enum RequestHeaders {
+    /// As libcurl takes them: `Name: value`, and `Name:` for one that it is not to send.
+    ///
+    /// - Throws: `AutonError` with `.badConfiguration`; no error shows a value, which may be secret.
+    static func lines(_ settings: HTTPSettings) throws -> [String] {
+        var headers = [("content-type", "application/json"), ("anthropic-version", settings.version)]
+        if settings.authentication != .none {
+            guard let key = settings.key, !key.isEmpty else {
+                throw AutonError(.badConfiguration, "there is no key", at: settings.baseURL)
+            }
+            headers.append(settings.authentication == .bearer ? ("authorization", "Bearer \(key)") : ("x-api-key", key))
+        }
+        let lines = try (headers + settings.headers).map { name, value in
+            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
+                throw AutonError(.badConfiguration, "no name of a header", at: name)
+            }
+            // A line break would begin another header.
+            guard value.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+                throw AutonError(.badConfiguration, "a header cannot hold what is to be its value", at: name)
+            }
+            return value.isEmpty ? "\(name);" : "\(name): \(value)"
+        }
+        // libcurl would ask first before it sends a large body, and wait for the answer.
+        return lines + ["expect:"]
+    }
+
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+}

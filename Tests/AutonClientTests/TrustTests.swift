@@ -1,0 +1,88 @@
+import AutonKit
+import Glibc
+import TestSupport
+import Testing
+
+@testable import AutonClient
+@testable import AutonModel
+
+/// Whom the client talks to, and what it lets out.
+@Suite(.serialized) struct TrustTests {
+    @Test func aServerThatIsKnownIsTalkedTo() async throws {
+        let server = try await TLSServer(.good)
+        let response = try await Talk(server.url) { $0.authorities = server.authority.string }.ask()
+        #expect(response.text == "over TLS")
+    }
+
+    @Test func anExpiredCertificateEndsIt() async throws {
+        let server = try await TLSServer(.expired)
+        let ledger = Ledger()
+        let talk = try Talk(server.url, meter: ledger) { $0.authorities = server.authority.string }
+        let error = await failure { try await talk.ask() }
+        #expect(error?.status == .unavailable)
+        #expect(error?.description == "SSL certificate problem: certificate has expired: \(server.url)/v1/messages")
+        #expect(ledger.entries == ["reserve 1", "release 1"] && talk.reports == [])
+    }
+
+    @Test func anUnknownAuthorityOrAnotherNameEndsIt() async throws {
+        let server = try await TLSServer(.good)
+        let unknown = await failure { try await Talk(server.url).ask() }
+        #expect(unknown?.status == .unavailable && unknown?.what.hasPrefix("SSL certificate problem: ") == true)
+        let elsewhere = server.url.replacing("127.0.0.1", with: "localhost")
+        let misnamed = await failure { try await Talk(elsewhere) { $0.authorities = server.authority.string }.ask() }
+        #expect(misnamed?.status == .unavailable && misnamed?.what.contains("localhost") == true, "\(misnamed?.what ?? "")")
+        let missing = await failure { try await Talk(server.url) { $0.authorities = "/nowhere.pem" }.ask() }
+        #expect(missing?.status == .unavailable && missing?.what.contains("/nowhere.pem") == true, "\(missing?.what ?? "")")
+    }
+
+    /// A redirect could take the key to another host.
+    @Test func aRedirectIsNotFollowed() async throws {
+        let other = try FakeModel()
+        let step: JSONValue = ["status": 307, "headers": ["location": .string(other.url + "/v1/messages")]]
+        let fake = try FakeModel(script: [step])
+        let error = await failure { try await Talk(fake.url).ask() }
+        #expect(error?.status == .badConfiguration && error?.what.contains("307 redirect to \(other.url)") == true)
+        #expect(try await other.log().isEmpty)
+    }
+
+    @Test func proxiesAreAskedExceptForThisMachine() async throws {
+        let proxy = try FakeModel(), server = try FakeModel()
+        setenv("http_proxy", proxy.url, 1)
+        defer { unsetenv("http_proxy") }
+        #expect(try await Talk(server.url).ask().text == "done")
+        #expect(try await proxy.log().isEmpty)
+        let error = await failure {
+            try await Talk("http://models.invalid") { $0.allowsPlainHTTP = true }.ask()
+        }
+        #expect(error?.status == .badConfiguration)
+        #expect(try await proxy.log().map { $0["path"] } == ["http://models.invalid/v1/messages"])
+    }
+
+    /// Whatever a server makes of the key, it gets neither into answers nor into errors, reports and files.
+    @Test(arguments: [true, false])
+    func theKeyStaysHere(stream: Bool) async throws {
+        let key = JSONValue.string(String(repeating: "x", count: 60) + Talk.key)
+        let echo: JSONValue = ["type": "overloaded_error", "message": key]
+        let fake = try FakeModel(
+            script: [
+                ["status": 529, "error": echo, "headers": ["retry-after-ms": "1"]],
+                ["status": 500, "error": echo, "headers": ["retry-after-ms": "1"]],
+                [
+                    "response": [
+                        "content": [
+                            ["type": "text", "text": key], ["type": "tool_use", "id": "t", "name": "n", "input": ["k": key]],
+                        ]
+                    ]
+                ], ["raw": key, "content_type": "text/plain"],
+                ["status": 401, "error": ["type": "authentication_error", "message": key]],
+            ], "--key", Talk.key)
+        let directory = try TemporaryDirectory()
+        let talk = try Talk(fake.url, backoff: SharedBackoff(file: directory["backoff.json"])) { $0.stream = stream }
+        let response = try await talk.ask()
+        let answer = String(decoding: try CompactJSON.encode(response), as: UTF8.self)
+        let errors = [await failure { try await talk.ask() }, await failure { try await talk.ask() }]
+        let heard = [answer] + talk.reports + errors.map { $0?.description ?? "no error" } + [try directory.read("backoff.json")]
+        for text in heard { #expect(text.contains("xx[key]") && !text.contains(Talk.key)) }
+        #expect(heard.count == 5)
+    }
+}
