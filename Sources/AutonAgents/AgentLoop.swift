@@ -24,7 +24,12 @@ package struct AgentLoop {
     }
 
     package func run(task: String) async throws -> AgentEnding {
-        let ending = try await turns(task: task)
+        let ending: AgentEnding
+        do {
+            ending = try await turns(task: task)
+        } catch let error as ContextWindowExceeded {
+            ending = .gaveUp("the conversation is too long for the model: \(error)")
+        }
         try conversation.close()
         return ending
     }
@@ -39,15 +44,15 @@ package struct AgentLoop {
             let response = try await conversation.send(news)
             if response.stopReason == "refusal" { return .gaveUp("the model refused: \(response.text)") }
             let calls = response.toolUses
+            let isCutOff = ["max_tokens", "model_context_window_exceeded"].contains(response.stopReason)
             var notes: [String] = []
             var results: [ContentBlock] = []
             var failed = false
             for call in calls {
                 // What comes last may be cut off in the middle.
                 let output =
-                    response.stopReason == "max_tokens" && call == calls.last
-                    ? .error(
-                        "Your reply was cut off at its token limit, so this call was not made. Make it again, in smaller parts.")
+                    isCutOff && call == calls.last
+                    ? .error("Your reply was cut off here, so this call was not made. Make it again, in smaller parts.")
                     : try await self.output(of: call, afterFailure: failed)
                 if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
                 failed = failed || output.isError
@@ -59,7 +64,9 @@ package struct AgentLoop {
                     "You have made the same call of \(call.name) three times with the same result. Try something else, or finish."
                 )
             }
-            if calls.isEmpty {
+            if calls.isEmpty && isCutOff {
+                notes.append("Your reply was cut off at its token limit. Go on from where it stopped.")
+            } else if calls.isEmpty {
                 silent += 1
                 if silent == 3 { return .gaveUp("three turns without a tool call") }
                 notes.append(

@@ -105,7 +105,8 @@ final class Exchange {
     private func decodeBody() throws(Failure) -> MessagesResponse {
         guard let value = try? CompactJSON.decode(JSONValue.self, from: body, at: "") else {
             if head.isJSON { throw .malformed("no JSON") }
-            throw Failure(.hopeless, "the server does not speak the Messages API: \(APIError(body: body).message)", mayBeBilled: true)
+            throw Failure(
+                .hopeless, "the server does not speak the Messages API: \(APIError(body: body).message)", mayBeBilled: true)
         }
         if let error = APIError(value) { throw Failure(error) }
         guard value["content"] != nil else {

@@ -138,10 +138,32 @@ import Testing
     }
 
     @Test func aCallThatWasCutOffIsNotMade() async throws {
-        let cut = "ERROR Your reply was cut off at its token limit, so this call was not made. Make it again, in smaller parts."
+        let cut = "ERROR Your reply was cut off here, so this call was not made. Make it again, in smaller parts."
         let run = try await self.run([reply(echo("a"), finish, stopReason: "max_tokens"), reply(finish)])
         #expect(run.news == [["a", cut]])
         #expect(run.asked == 2)
+    }
+
+    /// Thinking aloud up to the limit is no silence.
+    @Test(arguments: ["max_tokens", "model_context_window_exceeded"])
+    func aReplyThatWasCutOffGoesOn(_ reason: String) async throws {
+        let long = reply(text: "First,", stopReason: reason)
+        let run = try await self.run([long, long, long, long, reply(finish)])
+        #expect(run.news == (1...4).map { _ in ["Your reply was cut off at its token limit. Go on from where it stopped."] })
+        #expect(run.ending == .finished(["summary": "s"]))
+    }
+
+    /// Nothing can be cleared of a conversation of one message: the attempt ends, the program does not.
+    @Test func aConversationThatIsTooLongEndsTheAttempt() async throws {
+        struct Full: Transport {
+            let model = "full"
+            func respond(to request: MessagesRequest, at turn: Turn) throws -> MessagesResponse {
+                throw ContextWindowExceeded("prompt is too long")
+            }
+        }
+        let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: Full()) { _ in }
+        let loop = AgentLoop(conversation: conversation, tools: [Echo()], closing: Finish(), maxTurns: 3)
+        #expect(try await loop.run(task: "Do it.") == .gaveUp("the conversation is too long for the model: prompt is too long"))
     }
 
     @Test func whatTheModelCanDoNothingAboutEndsTheProgram() async throws {
