@@ -45,8 +45,9 @@ package final class Conversation {
         let here = Turn(conversation: opening.conversation, number: turn)
         if turn <= transcript.responses.count {
             // A kill may have come between the record and this.
-            try transport.settle(here)
-            return transcript.responses[turn - 1]
+            let response = transcript.responses[turn - 1]
+            try transport.settle(here, response)
+            return response
         }
         if turn > transcript.requests.count { try transcript.append(request: [news]) }
         let request = MessagesRequest(
@@ -54,7 +55,7 @@ package final class Conversation {
         )
         let response = try await transport.respond(to: request, at: here)
         try transcript.append(response)
-        try transport.settle(here)
+        try transport.settle(here, response)
         return response
     }
 }
