@@ -37,7 +37,8 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
-        .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
+        .testTarget(
+            name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
