@@ -37,8 +37,11 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
+        .executableTarget(
+            name: "ledger-probe", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/LedgerProbe"),
         .testTarget(
-            name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
+            name: "AutonModelTests",
+            dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
