@@ -109,7 +109,7 @@ struct Planner {
     private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws
         -> Plan
     {
-        let transport = try options.openTransport()
+        let transport = try options.openTransport(mailbox)
         let main = try await workspace.main()
         // Held for as long as the worktree is needed: one that nobody holds is swept away.
         guard let lock = try workspace.lock("plan") else {
