@@ -26,7 +26,7 @@ let package = Package(
         .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
-        .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
+        .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
         .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
