@@ -27,7 +27,8 @@ let package = Package(
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
-        .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
+        .executableTarget(
+            name: "auton-bench", dependencies: ["AutonModel", "AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
         .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
         .target(
