@@ -28,8 +28,9 @@ let package = Package(
         .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
-        .executableTarget(name: "auton-status", dependencies: ["AutonCommand"]),
-        .executableTarget(name: "auton-bench", dependencies: ["AutonKit", "AutonMessages", argumentParser, system]),
+        .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
+        .executableTarget(
+            name: "auton-bench", dependencies: ["AutonModel", "AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
         .executableTarget(
             name: "fake-model", dependencies: ["AutonModel", "AutonKit", argumentParser, system], path: "Tests/FakeModel"),
@@ -41,7 +42,11 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
-        .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
+        .executableTarget(
+            name: "ledger-probe", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/LedgerProbe"),
+        .testTarget(
+            name: "AutonModelTests",
+            dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonKit", "AutonMessages", system]),
         .testTarget(
             name: "AutonClientTests", dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonKit", system],
             exclude: ["Golden"]),

@@ -21,13 +21,23 @@ package struct ModelOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Role prompts.", discussion: "Default: $AUTON_PROMPTS, or prompts.", valueName: "dir"))
     package var prompts: String = environment("AUTON_PROMPTS") ?? Share.find("prompts")
 
+    @Option(help: ArgumentHelp("Price table.", discussion: "Default: $AUTON_PRICES, or data/models.tsv.", valueName: "file"))
+    package var prices: String = environment("AUTON_PRICES") ?? Share.find("data/models.tsv")
+
     @Option(help: ArgumentHelp("Tokens of one reply at most.", valueName: "n"))
     package var maxTokens = 32_000
 
     package init() {}
 
-    package func openTransport() throws -> any Transport {
-        try Transports.open(model, runs: FilePath(runs), strict: strict) { complain($0) }
+    /// The transport, metered by the ledger of `mailbox` unless it only replays what was paid for already.
+    package func openTransport(_ mailbox: Mailbox) throws -> any Transport {
+        let transport = try Transports.open(model, runs: FilePath(runs), strict: strict) { complain($0) }
+        if transport is ReplayTransport { return transport }
+        let ledger = Ledger(
+            mailbox.root, caps: try Caps(environment), prices: try PriceTable(reading: FilePath(prices)), report: { complain($0) }
+        )
+        return MeteredTransport(
+            transport, BudgetMeter(ledger, needsPrice: false), reserving: transport is FileTransport ? .hereOnce : .here)
     }
 
     package func openPrompts() -> Prompts { Prompts(FilePath(prompts)) }

@@ -8,9 +8,13 @@ package final class FileLock {
     /// Takes the lock, waiting for whoever holds it.
     package init(_ path: FilePath) throws {
         file = try Self.open(path)
-        while flock(file.rawValue, LOCK_EX) != 0 {
-            if errno != EINTR { throw AutonError(.bug, "cannot lock: \(Errno(rawValue: errno))", at: path.string) }
-        }
+        try Self.wait(file, LOCK_EX, path)
+    }
+
+    /// Takes the lock together with others that only read: nobody writes meanwhile. The file must be there; it may be read-only.
+    package init(shared path: FilePath) throws {
+        file = try Files.failing("cannot lock", at: path) { try FileDescriptor.open(path, .readOnly, options: .closeOnExec) }
+        try Self.wait(file, LOCK_SH, path)
     }
 
     /// Takes the lock, or returns nil if another process holds it.
@@ -30,6 +34,12 @@ package final class FileLock {
 
     /// Gives the lock back before the value goes away.
     package func release() { flock(file.rawValue, LOCK_UN) }
+
+    private static func wait(_ file: FileDescriptor, _ kind: Int32, _ path: FilePath) throws {
+        while flock(file.rawValue, kind) != 0 {
+            if errno != EINTR { throw AutonError(.bug, "cannot lock: \(Errno(rawValue: errno))", at: path.string) }
+        }
+    }
 
     private static func open(_ path: FilePath) throws -> FileDescriptor {
         try Files.createDirectories(path.removingLastComponent())

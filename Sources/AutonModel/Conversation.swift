@@ -68,13 +68,14 @@ package final class Conversation {
         let here = Turn(conversation: opening.conversation, number: turn)
         if turn <= transcript.responses.count {
             // A kill may have come between the record and this.
-            try transport.settle(here)
-            return transcript.responses[turn - 1]
+            let response = transcript.responses[turn - 1]
+            try transport.settle(here, response)
+            return response
         }
         if turn > transcript.requests.count { try transcript.append(request: news) }
         let response = try await ask(opening, at: here)
         try transcript.append(response)
-        try transport.settle(here)
+        try transport.settle(here, response)
         return response
     }
 

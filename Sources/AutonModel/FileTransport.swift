@@ -55,7 +55,7 @@ package struct FileTransport: Transport {
         }
     }
 
-    package func settle(_ turn: Turn) throws {
+    package func settle(_ turn: Turn, _ response: MessagesResponse) throws {
         try Files.removeTree(Self.request(turn, in: directory))
         try Files.removeTree(Self.response(turn, in: directory))
     }

@@ -22,15 +22,16 @@ package protocol Transport: Sendable {
     ///   `ContextWindowExceeded`; the turn has no answer then.
     func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse
 
-    /// Told once the response is on disk in the transcript.
-    func settle(_ turn: Turn) throws
+    /// Told once the response is on disk in the transcript; when a conversation is taken up again, of the turns that it has
+    /// already, since a kill may have come between.
+    func settle(_ turn: Turn, _ response: MessagesResponse) throws
 
     /// Told when no further turn of a conversation will come.
     func close(_ conversation: String) throws
 }
 
 extension Transport {
-    package func settle(_ turn: Turn) throws {}
+    package func settle(_ turn: Turn, _ response: MessagesResponse) throws {}
     package func close(_ conversation: String) throws {}
 }
 

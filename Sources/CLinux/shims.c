@@ -10,3 +10,17 @@ int auton_rename_new(const char *from, const char *to) {
 }
 
 int auton_syncfs(int fd) { return syncfs(fd); }
+
+static struct flock one_byte(long byte) {
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+}
+
+int auton_lock_byte(int fd, long byte) {
+    struct flock lock = one_byte(byte);
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int auton_byte_is_locked(int fd, long byte) {
+    struct flock lock = one_byte(byte);
+    return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : -1;
+}

@@ -18,7 +18,7 @@ extension Agent {
         let conversation = "\(name).review"
         return try await locked(conversation) {
             if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
-            let transport = try options.openTransport()
+            let transport = try options.openTransport(mailbox)
             let tree = try await workspace.worktree(conversation, commit: candidate.commit)
             defer { try? tree.remove() }
             let (ending, provenance) = try await converse(

@@ -14,7 +14,7 @@ extension Agent {
         return try await locked(task.name) {
             // Whoever held the lock until now may have finished it.
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
-            let transport = try options.openTransport()
+            let transport = try options.openTransport(mailbox)
             let base = try await base(of: task.name, transport: transport)
             let baseTree = try await workspace.git.tree(of: base)
             if let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree) { return candidate }

@@ -8,7 +8,7 @@ import SystemPackage
 struct AutonBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-bench", abstract: "What make bench measures with; not installed.",
-        subcommands: [Time.self, Filing.self])
+        subcommands: [Time.self, Filing.self, Budget.self])
 }
 
 /// Times whole processes.
@@ -95,18 +95,19 @@ struct Filing: ParsableCommand {
         print("\(milliseconds(filing / count)) ms a message, \(milliseconds(floor / count)) ms of it write, fsync, rename, fsync")
     }
 
-    private func timed(_ body: () throws -> Void) rethrows -> Double {
-        let start = ContinuousClock.now
-        try body()
-        return start.duration(to: .now).inSeconds
-    }
+}
+
+func timed(_ body: () throws -> Void) rethrows -> Double {
+    let start = ContinuousClock.now
+    try body()
+    return start.duration(to: .now).inSeconds
 }
 
 extension Duration {
-    fileprivate var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+    var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
 
-private func milliseconds(_ seconds: Double) -> String {
+func milliseconds(_ seconds: Double) -> String {
     let hundredths = Int((seconds * 100_000).rounded())
     let fraction = hundredths % 100
     return "\(hundredths / 100).\(fraction < 10 ? "0" : "")\(fraction)"

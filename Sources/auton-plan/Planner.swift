@@ -109,7 +109,7 @@ struct Planner {
     private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws
         -> Plan
     {
-        let transport = try options.openTransport()
+        let transport = try options.openTransport(mailbox)
         if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
             throw AutonError(
                 .badConfiguration,

@@ -2,6 +2,7 @@ import ArgumentParser
 import AutonCommand
 import AutonKit
 import AutonMessages
+import AutonModel
 import SystemPackage
 
 @main
@@ -47,7 +48,8 @@ struct AutonStatus: AsyncParsableCommand {
                 return .done
             }
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
-            let summary = try Summary(mailbox)
+            let ledger = Ledger(mailbox.root, caps: try Caps(environment))
+            let summary = try Summary(mailbox, budget: ledger.summary())
             if json {
                 print(try Summary.json(summary))
             } else if outcome {

@@ -3,7 +3,8 @@ import FoundationEssentials
 import Glibc
 import SystemPackage
 
-/// One line of `log/progress`, tab-separated: what, when (seconds since 1970), attempt, stage, exit status, seconds, words.
+/// One line of `log/progress`, tab-separated: what (start, end; run, when a loop begins), when (seconds since 1970),
+/// attempt, stage, exit status, seconds, words.
 struct ProgressLine {
     var isStart: Bool
     var time: Double
@@ -15,7 +16,7 @@ struct ProgressLine {
 
     init?(_ line: Substring) {
         let fields = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
-        guard fields.count == 7, let time = Double(fields[1]) else { return nil }
+        guard fields.count == 7, fields[0] != "run", let time = Double(fields[1]) else { return nil }
         isStart = fields[0] == "start"
         self.time = time
         subject = fields[2]
@@ -47,8 +48,8 @@ struct Follower {
     let log: FilePath
     private var running: [String: ProgressLine] = [:]
     private var painted = 0
-    /// What each stage that has to wait said last: it is tried again and again.
-    private var waiting: [String: String] = [:]
+    /// How each stage of each attempt ended last.
+    private var ended: [String: ProgressLine] = [:]
     private let terminal = isatty(STDOUT_FILENO) == 1
 
     init(log: FilePath) { self.log = log }
@@ -76,12 +77,10 @@ struct Follower {
     private mutating func take(_ line: ProgressLine) {
         let key = line.subject + line.stage
         running[key] = line.isStart ? line : nil
-        if !line.isStart && line.status == 75 {
-            if waiting.updateValue(line.words, forKey: key) == line.words { return }
-        } else if waiting[key] != nil && !terminal && line.isStart {
-            return
-        }
-        if !line.isStart || !terminal { print(line.text) }
+        // A task that has to wait is tried again and again, from its gate on: that says nothing new.
+        let isKnown = if let before = ended[key] { line.isStart || before.status == line.status } else { false }
+        if !line.isStart { ended[key] = line }
+        if !isKnown && (!line.isStart || !terminal) { print(line.text) }
     }
 
     private mutating func paint() {

@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import AutonModel
 import FoundationEssentials
 
 /// The state of the whole run, as the mailbox tells it.
@@ -32,8 +33,11 @@ struct Summary: Codable {
     var usage: TokenUsage
     /// Model turns.
     var turns: Int
+    /// Nil if no turn was metered.
+    var budget: Budget?
 
-    init(_ mailbox: Mailbox) throws {
+    init(_ mailbox: Mailbox, budget: BudgetSummary?) throws {
+        self.budget = budget.map(Budget.init)
         let states = try TaskBoard(mailbox).states()
         tasks = states.map { task, state in
             Task(
@@ -58,14 +62,17 @@ struct Summary: Codable {
     }
 
     var table: String {
-        guard !tasks.isEmpty else { return "nothing is planned" }
+        guard !tasks.isEmpty else { return "nothing is planned" + budgetLine }
         let rows = tasks.map { [$0.id, $0.role.rawValue, String($0.attempts), $0.state, $0.title] }
         return Table.format([["TASK", "ROLE", "ATTEMPT", "STATE", "TITLE"]] + rows) + "\n\n" + totals
     }
 
     var totals: String {
         "\(merged) of \(tasks.count) tasks merged, \(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
+            + budgetLine
     }
+
+    private var budgetLine: String { budget.map { "\n\($0.line)" } ?? "" }
 }
 
 extension Summary {

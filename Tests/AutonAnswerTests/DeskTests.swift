@@ -28,7 +28,7 @@ import Testing
             try desk.ask(turn, request(messages))
             while !desk.isAnswered(turn) { try await Task.sleep(for: .milliseconds(5)) }
             let reply = try await transport.respond(to: request(messages), at: turn)
-            try transport.settle(turn)
+            try transport.settle(turn, reply)
             replies.append(reply)
             messages.append(ChatMessage(role: .assistant, content: reply.content))
             messages.append(

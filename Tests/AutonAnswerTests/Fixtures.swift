@@ -79,7 +79,9 @@ extension Desk {
 
     /// Ends a turn as the transport does.
     func settle(_ turn: Turn) throws {
-        try FileTransport(directory: directory, report: { _ in }).settle(turn)
+        let response = MessagesResponse(
+            id: "m", model: "m", content: [], stopReason: "end_turn", usage: .init(inputTokens: 1, outputTokens: 1))
+        try FileTransport(directory: directory, report: { _ in }).settle(turn, response)
     }
 
     func answer(_ turn: Turn) throws -> MessagesResponse {

@@ -16,6 +16,18 @@ import Testing
         #expect(try FileLock(trying: path) != nil)
     }
 
+    @Test func readersShareIt() throws {
+        let path = directory["lock"]
+        let first = try FileLock(path)
+        first.release()
+        let readers = [try FileLock(shared: path), try FileLock(shared: path)]
+        #expect(try FileLock(trying: path) == nil)
+        readers.forEach { $0.release() }
+        #expect(try FileLock(trying: path) != nil)
+        #expect(throws: AutonError.self) { try FileLock(shared: directory["none"]) }
+        #expect(!Files.exists(directory["none"]))
+    }
+
     @Test func itGoesWithTheValue() throws {
         let path = directory["lock"]
         var held: FileLock? = try FileLock(path)

@@ -55,6 +55,31 @@ import Testing
         #expect(try run.directory.read("front").contains("interrupted; run again to go on") == (signal == "TERM"))
     }
 
+    /// Out of tokens before the first turn, out of time in the middle: it stops with status 2 and says why, and goes on when there is more.
+    @Test func outOfBudgetAndOnAgain() async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        let tokens = try await run.auton("run", budget: ["TOKENS": "100"])
+        #expect(tokens.status == ExitStatus.budget.rawValue)
+        #expect(
+            tokens.output.contains(
+                "out of budget; run again to go on once it is raised: auton-agent: the run's budget is used up: 0 tokens spent, 0 tokens reserved or abandoned, this turn may take "
+            ))
+        #expect(try Files.list(run.directory["mailbox/candidate"]) == [])
+        let time = try await run.auton("run", budget: ["SECONDS": "1.5"])
+        #expect(time.status == ExitStatus.budget.rawValue)
+        #expect(time.output.contains("out of budget; run again to go on once it is raised: "))
+        #expect(time.output.contains("the run's time is used up"))
+        // Wall time is that of the whole run, not of each start.
+        let candidates = try Files.list(run.directory["mailbox/candidate"])
+        #expect(try await run.auton("run", budget: ["SECONDS": "1.5"]).status == ExitStatus.budget.rawValue)
+        #expect(try Files.list(run.directory["mailbox/candidate"]) == candidates)
+        let rest = try await run.auton("run", budget: ["TOKENS": "10000000", "SECONDS": "100000"])
+        #expect(rest.status == 1)
+        #expect(rest.output.contains(" of 10000000 tokens spent, 0 reserved, 0 abandoned\n"))
+        try await run.expectAfter()
+    }
+
     @Test func twoRunsInOneMailbox() async throws {
         let run = try LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
@@ -100,11 +125,14 @@ struct LoopRun {
         return command
     }
 
-    func auton(_ arguments: String...) async throws -> Outcome { try await auton(arguments) }
+    func auton(_ arguments: String..., budget: [String: String] = [:]) async throws -> Outcome {
+        try await auton(arguments, budget: budget)
+    }
 
-    func auton(_ arguments: [String]) async throws -> Outcome {
+    func auton(_ arguments: [String], budget: [String: String] = [:]) async throws -> Outcome {
         var command = command()
         command.arguments += arguments
+        for (name, value) in budget { command.environment["AUTON_BUDGET_\(name)"] = value }
         let result = try await command.run()
         guard case .exited(let status) = result.ending else { throw AutonError(.bug, "ended with \(result.ending)") }
         return Outcome(status: status, output: result.output.text, errors: result.errors.text)

@@ -58,9 +58,9 @@ import Testing
         }
         #expect(try await transport.respond(to: request(), at: turn).text == "ho")
         #expect(try Files.list(directory["desk"]).count == 2)
-        try transport.settle(turn)
+        try transport.settle(turn, reply(text: "ho"))
         #expect(try Files.list(directory["desk"]) == [])
-        try transport.settle(turn)
+        try transport.settle(turn, reply(text: "ho"))
     }
 
     @Test func anAnswerThatCameWhileNobodyWaitedIsTaken() async throws {

@@ -72,10 +72,3 @@ struct KillTests {
         #expect(try await kill(at: call, from: { try Scene() }, expecting: filed, tree: tree) >= least)
     }
 }
-
-enum Strace {
-    /// Whether there is a strace(1) that may trace.
-    static var works: Bool {
-        get async { (try? await Command("strace", ["-o", "/dev/null", "true"]).run().succeeded) ?? false }
-    }
-}

@@ -17,7 +17,7 @@ package final class ScriptedTransport: Transport {
         return replies[turn.number - 1]
     }
 
-    package func settle(_ turn: Turn) throws { settledTurns.withLock { $0.append(turn) } }
+    package func settle(_ turn: Turn, _ response: MessagesResponse) throws { settledTurns.withLock { $0.append(turn) } }
 
     package var requests: [MessagesRequest] { asked.withLock { $0 } }
     package var settled: [Int] { settledTurns.withLock { $0.map(\.number) } }
