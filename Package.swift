@@ -42,6 +42,7 @@ let package = Package(
         .testTarget(name: "AutonModelTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
+        .testTarget(name: "FakeModelTests", dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
     ],
     swiftLanguageModes: [.v6]

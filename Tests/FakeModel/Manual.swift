@@ -29,6 +29,6 @@ let manual = """
       [{"status":429,"headers":{"retry-after":"1"}}, {"fault":"cut","after":3}, {"text_bytes":5000000,"chunk":1,"repeat":0}]
 
     LOG: sequence, connection, arrived_ms and ended_ms since the start, method, path, headers (of the key only whether it was right), \
-    body_bytes, body_digest, conversation, turn, step, status, error, usage, billed (a 200 was begun), total_usd, and ended: answered, \
+    body_bytes, body_digest, conversation, turn, step, status, error, usage, billed (a message was begun), total_usd, and ended: answered, \
     a fault, or gone if the client hung up. A request's line is there before the last byte of its reply is.
     """
