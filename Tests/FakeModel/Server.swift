@@ -126,7 +126,7 @@ extension Call {
         do {
             self.init(try JSON(parsing: request.body))
         } catch let error as AutonError {
-            throw APIError.invalid("The request body is not valid JSON: \(error)")
+            throw APIError.invalid("The request body is \(error)")
         }
         let rules = RequestRules(
             isSubset: server.options.isSubset, version: request.header("anthropic-version"),

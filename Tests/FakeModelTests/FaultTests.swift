@@ -36,6 +36,9 @@ import Testing
         #expect((try? reply.json)?["error"] == (fault == "error-event" ? ["type": "overloaded_error", "message": "busy"] : nil))
     }
 
+    /// Characters of two bytes, that no delta divides.
+    private static let wide = "." + String(repeating: "é", count: 100)
+
     /// Steps come in order, each for those that it is for and as often as it says.
     @Test func script() async throws {
         let model = try FakeModel(script: [
@@ -46,6 +49,7 @@ import Testing
                 "extra": "event: news\ndata: {\"type\":\"news\"}\n\n: comment\n\n",
                 "response": ["content": [["type": "hologram", "size": 1]]],
             ],
+            ["response": ["content": [text(Self.wide)]]],
             ["response": ["content": [["type": "tool_use", "id": "a", "name": "list", "input_text": "{\"path\":"]]]],
             ["text_bytes": 50_000, "repeat": 0],
         ])
@@ -57,10 +61,11 @@ import Testing
         let strange = try await model.post(ask).events
         #expect(strange.count { $0["type"] == "news" } == strange.count { $0["type"] != "news" })
         #expect(try assembled(strange).content == [.other(["type": "hologram", "size": 1])])
+        #expect(try await assembled(model.post(ask).events).text == Self.wide)
         let malformed = try await model.post(ask).events.compactMap { $0["delta"]?["partial_json"]?.string }
         #expect(malformed.joined() == "{\"path\":")
         for _ in 1...2 { #expect(try await assembled(model.post(ask).events).text.utf8.count == 50_000) }
-        #expect(try await model.log().map { $0["step"] } == [2, 2, 1, 3, 4, 5, 6, 6])
+        #expect(try await model.log().map { $0["step"] } == [2, 2, 1, 3, 4, 5, 6, 7, 7])
     }
 
     @Test func rate() async throws {
@@ -89,17 +94,21 @@ import Testing
         #expect(log.first?["total_usd"] == cost)
     }
 
-    /// A body that waits to be asked for, one in chunks, two requests on one connection.
-    @Test func requestBodies() async throws {
-        let model = try FakeModel()
+    /// Requests that wait to be asked for, that come in chunks, that share a connection; replies of a size of their own.
+    @Test func bodies() async throws {
+        let model = try FakeModel(script: [["text_bytes": 50_000, "repeat": 3], ["chunk": 3]])
         let large = asking(user(.string(String(repeating: "x", count: 200 << 10))))
-        #expect(try await model.post(large, options: "-H", "Expect: 100-continue").status == 200)
+        let asked = try await model.post(
+            large, options: "-H", "Expect: 100-continue", "--expect100-timeout", "50", "--max-time", "20")
+        #expect(asked.status == 200)
         #expect(
             try await model.post(large, options: "-H", "Transfer-Encoding: chunked", model.url + "/v1/messages").status == 200)
         let log = try await model.log()
         #expect(log.map { $0["connection"] } == [1, 2, 2])
         #expect(log.map { $0["body_digest"] } == Array(repeating: log[0]["body_digest"], count: 3))
         #expect(try model.body(2) == CompactJSON.encode(large))
+        let chunks = try await model.post(asking(user("hi")), options: "--raw").body.split(separator: "\r\n")
+        #expect(chunks.prefix(4) == ["3", "{\"i", "3", "d\":"])
     }
 
     /// One connection that hangs does not keep another from its answer.

@@ -30,9 +30,16 @@ extension FakeModel {
     func post(
         _ body: JSONValue, to path: String = "/v1/messages", headers: [String] = version, options: String...
     ) async throws -> CurlReply {
+        try await post(
+            text: String(decoding: CompactJSON.encode(body), as: UTF8.self), to: path, headers: headers, options: options)
+    }
+
+    func post(
+        text: String, to path: String = "/v1/messages", headers: [String] = version, options: [String] = []
+    ) async throws -> CurlReply {
         let words = headers.flatMap { ["-H", $0] } + options
         var command = Command("curl", ["-sS", "-N", "-w", "\n%{http_code}", "--data-binary", "@-"] + words + [url + path])
-        command.input = try CompactJSON.encode(body)
+        command.input = Array(text.utf8)
         command.timeLimit = 60
         let result = try await command.run()
         guard case .exited(let exit) = result.ending else { throw AutonError(.bug, "curl: \(result.ending)") }

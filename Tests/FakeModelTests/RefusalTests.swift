@@ -61,6 +61,27 @@ import Testing
         #expect(try await model.log().filter { $0["billed"] == true }.map { $0["step"] } == [1])
     }
 
+    /// Escapes are what they stand for, and what is no JSON is told with its place.
+    @Test func malformedJSON() async throws {
+        let model = try FakeModel()
+        func reply(_ text: String) async throws -> CurlReply {
+            try await model.post(
+                text: #"{"model":"m","messages":[{"role":"user","content":"\#(text)"}]}"#, to: "/v1/messages/count_tokens")
+        }
+        let plain = String(repeating: "é😀\u{1F}", count: 20)
+        let tokens = try await reply(plain.replacing("\u{1F}", with: "\\u001f")).json
+        #expect(try await reply(String(repeating: #"\u00e9\ud83d\ude00\u001F"#, count: 20)).json == tokens)
+        #expect(tokens["input_tokens"] == .integer((25 + 20 * (2 + 4 + 6)) / 4))
+        for (text, reason) in [
+            (#"\ud83d"#, "half a surrogate pair: byte 56"), ("\t", "a control character in a string: byte 51"),
+            (#"\x"#, "unknown escape"), (#"""#, "expected }"),
+        ] {
+            let refused = try await reply(text)
+            #expect(refused.status == 400)
+            #expect(try refused.error.contains(reason), "\(refused.body)")
+        }
+    }
+
     @Test func keyPathAndMethod() async throws {
         let model = try FakeModel("--key", "sesame")
         let hi = asking(user("hi"))
