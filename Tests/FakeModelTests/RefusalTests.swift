@@ -61,19 +61,19 @@ import Testing
         #expect(try await model.log().filter { $0["billed"] == true }.map { $0["step"] } == [1])
     }
 
-    /// Escapes are what they stand for, and what is no JSON is told with its place.
+    /// Escapes are what they stand for, so the cache knows them; what is no JSON is told with its place.
     @Test func malformedJSON() async throws {
-        let model = try FakeModel()
+        let model = try FakeModel("--cache-minimum", "1")
         func reply(_ text: String) async throws -> CurlReply {
             try await model.post(
-                text: #"{"model":"m","messages":[{"role":"user","content":"\#(text)"}]}"#, to: "/v1/messages/count_tokens")
+                text:
+                    #"{"messages":[{"role":"user","content":"\#(text)"}],"model":"m","max_tokens":9,"cache_control":{"type":"ephemeral"}}"#
+            )
         }
-        let plain = String(repeating: "é😀\u{1F}", count: 20)
-        let tokens = try await reply(plain.replacing("\u{1F}", with: "\\u001f")).json
-        #expect(try await reply(String(repeating: #"\u00e9\ud83d\ude00\u001F"#, count: 20)).json == tokens)
-        #expect(tokens["input_tokens"] == .integer((25 + 20 * (2 + 4 + 6)) / 4))
+        #expect(try await reply(#"é😀\u001f"#).json["usage"]?["cache_creation_input_tokens"] == 9)
+        #expect(try await reply(#"\u00e9\ud83d\ude00\u001F"#).json["usage"]?["cache_read_input_tokens"] == 9)
         for (text, reason) in [
-            (#"\ud83d"#, "half a surrogate pair: byte 56"), ("\t", "a control character in a string: byte 51"),
+            (#"\ud83d"#, "half a surrogate pair: byte 44"), ("\t", "a control character in a string: byte 39"),
             (#"\x"#, "unknown escape"), (#"""#, "expected }"),
         ] {
             let refused = try await reply(text)
