@@ -77,7 +77,8 @@ lint:
 bench: build
 	@scripts/bench
 
-fake-model: build
+fake-model:
+	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet) --product fake-model
 	@exec $(BIN)/fake-model $(ARGS)
 
 install: build

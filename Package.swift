@@ -52,6 +52,7 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
+        .testTarget(name: "FakeModelTests", dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
     ],
     swiftLanguageModes: [.v6]

@@ -57,7 +57,7 @@ struct Answering {
         message = message.with("usage", response["usage"] ?? usage.json(plainly: options.isSubset))
         server.handedOut.remember(content, stopReason: stopReason, in: call)
         entry.usage = usage
-        entry.total = server.bill(usage)
+        server.bill(usage)
         if !call.isStreamed { return whole(message) }
         let events = EventStream.events(of: message).map { step.extra + $0 }
         return Reply(status: 200, headers: [("content-type", "text/event-stream; charset=utf-8")], body: .events(events))

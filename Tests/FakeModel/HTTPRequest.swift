@@ -20,12 +20,18 @@ struct HTTPRequest {
         let words = lines.first?.split(separator: " ") ?? []
         guard words.count == 3, words[2] == "HTTP/1.1" else { throw ClientGone() }
         method = String(words[0])
-        path = String(words[1].prefix { $0 != "?" })
+        path = Self.path(of: words[1])
         for line in lines.dropFirst() {
             let pair = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             guard pair.count == 2 else { throw ClientGone() }
             headers.append((pair[0].lowercased(), String(pair[1].drop { $0 == " " })))
         }
+    }
+
+    /// Of a target as it is sent to a server, or, whole, to a proxy.
+    private static func path(of target: Substring) -> String {
+        let local = target.hasPrefix("http://") ? target.dropFirst(7).drop { $0 != "/" } : target
+        return String(local.prefix { $0 != "?" })
     }
 
     /// The first header of that name.

@@ -125,22 +125,29 @@ private struct JSONParser {
     private mutating func string() throws -> String {
         guard at("\"") else { throw failure("expected a string") }
         place += 1
-        var start = place
-        var text = ""
+        var text: [UInt8] = []
         while true {
+            let start = place
+            place = plainEnd(from: start)
+            text += bytes[start..<place]
             guard place < bytes.count else { throw failure("a string has no end") }
-            let byte = bytes[place]
-            if byte < 0x20 { throw failure("a control character in a string") }
-            guard byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else {
-                place += 1
-                continue
-            }
-            guard let part = String(validating: bytes[start..<place], as: UTF8.self) else { throw failure("not UTF-8") }
+            if bytes[place] < 0x20 { throw failure("a control character in a string") }
             place += 1
-            if byte == UInt8(ascii: "\"") { return text.isEmpty ? part : text + part }
-            text += part
-            text.unicodeScalars.append(try escape())
-            start = place
+            if bytes[place - 1] == UInt8(ascii: "\"") { break }
+            text += String(Character(try escape())).utf8
+        }
+        guard let string = String(validating: text, as: UTF8.self) else { throw failure("not UTF-8") }
+        return string
+    }
+
+    /// Where the bytes end that stand for themselves. Nearly all of a request is such bytes.
+    private func plainEnd(from start: Int) -> Int {
+        bytes.withUnsafeBufferPointer { bytes in
+            var end = start
+            while end < bytes.count, bytes[end] >= 0x20, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\") {
+                end += 1
+            }
+            return end
         }
     }
 

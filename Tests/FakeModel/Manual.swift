@@ -14,7 +14,7 @@ let manual = """
       repeat      so many requests take the step (1); 0: all that come
       response    {"content":[…]}, and if wanted stop_reason, id, model, usage; a tool_use with "input_text" in place of \
     "input" streams that text, JSON or not
-      text_bytes  answer with a text of so many bytes
+      text_bytes  answer with a text of so many bytes; max_tokens bounds what is billed, not the text
       status      answer with this error instead; "error" {"type","message"} and "headers" {…} go with it
       raw         answer with this text as it is, its "content_type" and "status" (200)
       headers     further headers of the reply
@@ -29,6 +29,6 @@ let manual = """
       [{"status":429,"headers":{"retry-after":"1"}}, {"fault":"cut","after":3}, {"text_bytes":5000000,"chunk":1,"repeat":0}]
 
     LOG: sequence, connection, arrived_ms and ended_ms since the start, method, path, headers (of the key only whether it was right), \
-    body_bytes, body_digest, conversation, turn, step, status, error, usage, billed (a 200 was begun), total_usd, and ended: answered, \
+    body_bytes, body_digest, conversation, turn, step, status, error, usage, billed (a message was begun), total_usd (billed so far), and ended: answered, \
     a fault, or gone if the client hung up. A request's line is there before the last byte of its reply is.
     """

@@ -19,6 +19,7 @@ struct LogEntry {
     var isBilled: Bool { usage != nil }
     /// `answered`, a fault, or `gone` if the client hung up.
     var ending = ""
+    /// USD billed so far, for all requests.
     var total: Double?
 }
 
@@ -74,8 +75,8 @@ final class RequestLog: Sendable {
 }
 
 extension JSON {
-    /// To six places: milliseconds down to nanoseconds, dollars down to millionths.
-    fileprivate static func decimal(_ value: Double) -> JSON { .number(((value * 1e6).rounded() / 1e6).description) }
+    /// To nine places: what is beyond them is noise of the arithmetic.
+    fileprivate static func decimal(_ value: Double) -> JSON { .number(((value * 1e9).rounded() / 1e9).description) }
 }
 
 extension HTTPRequest {

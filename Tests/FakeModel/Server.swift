@@ -62,7 +62,12 @@ final class Server: Sendable {
     private func close(_ entry: inout LogEntry, _ ending: String) {
         entry.ended = clock.now
         entry.ending = ending
-        log?.write(entry)
+        guard let log else { return }
+        // Under the lock, so that no line tells less than the one before it.
+        total.withLock { total in
+            if options.prices != nil { entry.total = total }
+            log.write(entry)
+        }
     }
 
     private func keepBody(of entry: LogEntry) throws {
@@ -100,13 +105,9 @@ final class Server: Sendable {
     }
 
     /// Adds what a request costs to the bill.
-    func bill(_ usage: Usage) -> Double? {
-        options.prices.map { prices in
-            total.withLock {
-                $0 += prices.cost(of: usage)
-                return $0
-            }
-        }
+    func bill(_ usage: Usage) {
+        guard let prices = options.prices else { return }
+        total.withLock { $0 += prices.cost(of: usage) }
     }
 
     private func admit(_ request: HTTPRequest) throws {
@@ -126,7 +127,7 @@ extension Call {
         do {
             self.init(try JSON(parsing: request.body))
         } catch let error as AutonError {
-            throw APIError.invalid("The request body is not valid JSON: \(error)")
+            throw APIError.invalid("The request body is \(error)")
         }
         let rules = RequestRules(
             isSubset: server.options.isSubset, version: request.header("anthropic-version"),

@@ -55,8 +55,8 @@ struct TurnRules {
     private func check(_ block: JSON, of role: String, at place: String) throws {
         switch block["type"]?.string {
         case "text":
-            guard let text = block["text"]?.string, !text.isEmpty else {
-                throw APIError.invalid("\(place): text content blocks must be non-empty")
+            guard let text = block["text"]?.string, !text.allSatisfy(\.isWhitespace) else {
+                throw APIError.invalid("\(place): text content blocks must contain non-whitespace text")
             }
         case "tool_use":
             guard role == "assistant", let id = block["id"]?.string, id.isIdentifier, block["name"]?.string != nil

@@ -43,8 +43,11 @@ package final class FakeModel: Sendable {
         if url.isEmpty { throw AutonError(.unavailable, "fake-model did not start") }
     }
 
+    /// Kills it, in the middle of whatever it does.
+    package func stop() { kill(process, SIGKILL) }
+
     deinit {
-        kill(process, SIGKILL)
+        stop()
         waitpid(process, nil, 0)
         try? lifeline.close()
     }
