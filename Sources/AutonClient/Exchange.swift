@@ -107,7 +107,7 @@ final class Exchange {
         case (200..., _): throw Failure(refusal: head, body: body)
         case (_, let fault):
             let kind: Failure.Kind =
-                transfer.isHopeless ? .hopeless : transfer.uploaded < size ? .unreachable : .interrupted
+                transfer.isHopeless ? .hopeless : isOut ? .interrupted : .unreachable
             throw Failure(kind, fault ?? "no answer", mayBeBilled: kind == .interrupted)
         }
     }
