@@ -36,6 +36,7 @@ final class CurlHandle {
         set(CURLOPT_NOSIGNAL, 1)
         set(CURLOPT_NOPROGRESS, 0)
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
+        auton_curl_set_private_sockets(handle)
         if endpoint.isLoopback { set(CURLOPT_NOPROXY, "*") }
         if let authorities = settings.authorities { set(CURLOPT_CAINFO, authorities) }
         auton_curl_set_sink(handle, CURLOPT_HEADERFUNCTION) { bytes, _, count, exchange in
@@ -77,14 +78,16 @@ final class CurlHandle {
                 if code != CURLE_OK {
                     let words = String(cString: reason.baseAddress!)
                     ending.fault = words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
-                    ending.isHopeless = Self.hopeless.contains(code.rawValue)
+                    ending.isHopeless =
+                        Self.hopeless.contains(code.rawValue)
+                        || code == CURLE_SSL_CONNECT_ERROR && words.contains("wrong version")
                 }
                 return ending
             }
         }
     }
 
-    /// No trust, or no protocol.
+    /// No trust, or no protocol; and what speaks no TLS will not learn it.
     private static let hopeless: Set<UInt32> = Set(
         [
             CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR,

@@ -15,17 +15,21 @@ final class Exchange {
     private let start = ContinuousClock.now
     private var lastProgress = ContinuousClock.now
     private var uploaded: Int64 = 0
+    private let idleLimit: Duration
+    private let wholeLimit: Duration
 
     /// Bytes; an answer of more is not meant as one.
     private static let limit = 64 << 20
     /// Seconds in which a server may end its answer after it has said that it is over: the connection can be used
     /// again only then.
-    private static let grace = 1.0
+    private static let grace = Duration.seconds(1)
 
     init(_ settings: HTTPSettings, turn: Turn) {
         self.settings = settings
         self.turn = turn
         assembler = ResponseAssembler(turn: turn)
+        idleLimit = .seconds(settings.idleSeconds)
+        wholeLimit = .seconds(settings.requestSeconds)
     }
 
     /// Takes a header line.
@@ -72,14 +76,15 @@ final class Exchange {
             self.uploaded = uploaded
             lastProgress = .now
         }
-        if assembler.isComplete { return .now - lastProgress < .seconds(Self.grace) }
+        if assembler.isComplete { return .now - lastProgress < Self.grace }
         // An answer in one piece shows no progress until it is there.
         let isOnePiece = head.status == 200 ? !head.isEventStream : head.status < 200 && !settings.stream
-        let since = isOnePiece ? start : lastProgress
-        let limit = isOnePiece ? settings.requestSeconds : settings.idleSeconds
-        if .now - since < .seconds(limit) { return true }
-        let what = isOnePiece ? "no answer within" : "nothing of an answer came for"
-        failure = Failure(.interrupted, "\(what) \(shortly(limit))", mayBeBilled: head.status <= 200)
+        if .now - (isOnePiece ? start : lastProgress) < (isOnePiece ? wholeLimit : idleLimit) { return true }
+        let what =
+            isOnePiece
+            ? "no answer within \(shortly(settings.requestSeconds))"
+            : "nothing of an answer came for \(shortly(settings.idleSeconds))"
+        failure = Failure(.interrupted, what, mayBeBilled: head.status <= 200)
         return false
     }
 
@@ -89,7 +94,12 @@ final class Exchange {
     func result(of transfer: TransferEnding, size: Int) throws(Failure) -> MessagesResponse {
         // What happens after the end of a message does not take it back.
         if let whole = assembler.whole { return whole }
-        if let failure { throw failure }
+        let isOut = transfer.uploaded >= size
+        if var failure {
+            // What did not get there is not billed.
+            failure.mayBeBilled = failure.mayBeBilled && (isOut || head.status != 0)
+            throw failure
+        }
         switch (head.status, transfer.fault) {
         case (200, nil) where !head.isEventStream: return try decodeBody()
         case (200, let fault):
@@ -97,7 +107,7 @@ final class Exchange {
         case (200..., _): throw Failure(refusal: head, body: body)
         case (_, let fault):
             let kind: Failure.Kind =
-                transfer.isHopeless ? .hopeless : transfer.uploaded < size ? .unreachable : .interrupted
+                transfer.isHopeless ? .hopeless : isOut ? .interrupted : .unreachable
             throw Failure(kind, fault ?? "no answer", mayBeBilled: kind == .interrupted)
         }
     }

@@ -36,13 +36,13 @@ package final class HTTPTransport: Transport {
     }
 
     package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
-        let body = try encoder.withLock { try $0.body(for: request) }
+        let size = try encoder.withLock { try $0.body(for: request).count }
         var retries = 0
         while true {
             try await backoff?.wait(cap: settings.retryAfterCap, report: report)
-            try meter?.reserve(request, body: body.count, at: turn)
+            try meter?.reserve(request, body: size, at: turn)
             do throws(Failure) {
-                let response = try await exchange(body, at: turn)
+                let response = try await exchange(request, at: turn)
                 encoder.withLock { $0.answered(by: response.model) }
                 return redaction(response)
             } catch {
@@ -83,13 +83,17 @@ package final class HTTPTransport: Transport {
         }
     }
 
-    /// One try.
-    private func exchange(_ body: [UInt8], at turn: Turn) async throws(Failure) -> MessagesResponse {
+    /// One try. The body lives in there only: kept any longer, it would have to be copied before it can grow.
+    private func exchange(_ request: MessagesRequest, at turn: Turn) async throws(Failure) -> MessagesResponse {
         let outcome = await OwnThread.run { [self] in
             curl.withLock { curl in
                 let exchange = Exchange(settings, turn: turn)
-                let ending = curl.post(body, to: exchange)
-                let result = Result { () throws(Failure) in try exchange.result(of: ending, size: body.count) }
+                let result = Result { () throws(Failure) in
+                    guard let body = try? encoder.withLock({ try $0.body(for: request) }) else {
+                        throw Failure(.hopeless, "the request cannot be written")
+                    }
+                    return try exchange.result(of: curl.post(body, to: exchange), size: body.count)
+                }
                 return (result: result, secondsUntilReset: exchange.head.secondsUntilReset)
             }
         }

@@ -3,21 +3,24 @@ import AutonModel
 
 /// Writes requests so that equal beginnings are equal bytes, which is what the provider's prompt cache asks for.
 ///
-/// A conversation grows at its end, so each message is encoded once and kept; only what is new costs time.
+/// A conversation grows at its end: the bytes of the request before are kept, and only those that are new are made.
 struct RequestEncoder {
     private let settings: HTTPSettings
-    /// The names under which the configured model has answered; a server may tell the alias from the dated name.
+    /// The names under which the configured model has answered: a server may tell the dated name for an alias.
     private var names: Set<String>
-    private var system: String?
-    private var tools: [Tool]?
-    /// Tools and system prompt.
-    private var constants: [UInt8] = []
-    /// The messages that are encoded, one after another without cache breakpoints, and where each ends.
-    private var messages: [ChatMessage] = []
+    /// The request as it was written last.
     private var bytes: [UInt8] = []
+    /// What it begins with: all but the messages.
+    private var opening: [UInt8] = []
+    private var constants: MessagesRequest?
+    /// The messages in it, and where each ends when there are no breakpoints.
+    private var messages: [ChatMessage] = []
     private var ends: [Int] = []
+    /// Where there are breakpoints, in the same count.
+    private var marks: [Int] = []
 
     private static let breakpoint = Array(#","cache_control":{"type":"ephemeral"}"#.utf8)
+    private static let closing = Array("]}".utf8)
 
     init(_ settings: HTTPSettings) {
         self.settings = settings
@@ -27,30 +30,50 @@ struct RequestEncoder {
     /// Learns who answered: the thinking of that model is ours to send back.
     mutating func answered(by model: String) { names.insert(model) }
 
+    /// The body of a request. Whoever keeps it makes the next one cost a copy.
     mutating func body(for request: MessagesRequest) throws -> [UInt8] {
-        if system != request.system || tools != request.tools {
-            constants = try encodeConstants(request)
-            (system, tools) = (request.system, request.tools)
+        reopen()
+        var constants = request
+        constants.messages = []
+        if constants != self.constants {
+            opening = try encodeOpening(request)
+            self.constants = constants
+            (bytes, messages, ends) = (opening, [], [])
         }
         try update(request.messages)
-        var body: [UInt8] = []
-        body.reserveCapacity(bytes.count + constants.count + messages.count + 512)
-        body += Array(#"{"model":"#.utf8) + (try CompactJSON.encode(settings.model))
-        body += Array(#","max_tokens":\#(request.maxTokens),"stream":\#(settings.stream)"#.utf8)
-        if let thinking = settings.thinking { body += Array(#","thinking":{"type":"\#(thinking.rawValue)"}"#.utf8) }
-        if let effort = settings.effort {
-            body += Array(#","output_config":{"effort":"#.utf8) + (try CompactJSON.encode(effort)) + Array("}".utf8)
-        }
-        body += constants
-        body += Array(#","messages":["#.utf8)
-        appendMessages(to: &body)
-        body += Array("]}".utf8)
-        return body
+        close()
+        return bytes
     }
 
-    private func encodeConstants(_ request: MessagesRequest) throws -> [UInt8] {
-        var out: [UInt8] = []
+    /// Takes back what `close` has added.
+    private mutating func reopen() {
+        bytes.removeLast(min(bytes.count, Self.closing.count))
+        for mark in marks { bytes.removeSubrange(mark..<mark + Self.breakpoint.count) }
+        marks = []
+    }
+
+    /// Sets breakpoints on the last blocks of the two newest messages that the user wrote: the newest is read from the
+    /// cache next time, the one before it was written there last time.
+    private mutating func close() {
+        if settings.caching {
+            let sent = messages.indices.filter { messages[$0].role == .user && start(of: $0) < ends[$0] }
+            // Before `}]}`, which ends the block, the content and the message.
+            marks = sent.suffix(2).map { ends[$0] - 3 }
+            for mark in marks.reversed() { bytes.insert(contentsOf: Self.breakpoint, at: mark) }
+        }
+        bytes += Self.closing
+    }
+
+    private func start(of index: Int) -> Int { index == 0 ? opening.count : ends[index - 1] }
+
+    private func encodeOpening(_ request: MessagesRequest) throws -> [UInt8] {
         let mark = settings.caching ? Self.breakpoint : []
+        var out = Array(#"{"model":"#.utf8) + (try CompactJSON.encode(settings.model))
+        out += Array(#","max_tokens":\#(request.maxTokens),"stream":\#(settings.stream)"#.utf8)
+        if let thinking = settings.thinking { out += Array(#","thinking":{"type":"\#(thinking.rawValue)"}"#.utf8) }
+        if let effort = settings.effort {
+            out += Array(#","output_config":{"effort":"#.utf8) + (try CompactJSON.encode(effort)) + Array("}".utf8)
+        }
         if !request.tools.isEmpty {
             let tools = try request.tools.map { try Array(encode($0).dropLast()) }
             out += Array(#","tools":["#.utf8) + tools.joined(separator: "},".utf8) + mark + Array("}]".utf8)
@@ -59,7 +82,7 @@ struct RequestEncoder {
             out += Array(#","system":[{"type":"text","text":"#.utf8) + (try CompactJSON.encode(request.system)) + mark
             out += Array("}]".utf8)
         }
-        return out
+        return out + Array(#","messages":["#.utf8)
     }
 
     private func encode(_ tool: Tool) throws -> [UInt8] {
@@ -74,10 +97,10 @@ struct RequestEncoder {
         let same = zip(messages, wanted).prefix { $0 == $1 }.count
         messages.removeSubrange(same...)
         ends.removeSubrange(same...)
-        bytes.removeSubrange((ends.last ?? 0)...)
+        bytes.removeSubrange((ends.last ?? opening.count)...)
         for message in wanted[same...] {
             let encoded = try encode(message)
-            // Taken up only when whole.
+            if !encoded.isEmpty && bytes.count > opening.count { bytes.append(UInt8(ascii: ",")) }
             bytes += encoded
             messages.append(message)
             ends.append(bytes.count)
@@ -105,7 +128,7 @@ struct RequestEncoder {
         }
     }
 
-    /// What was no object when it came is sent back as one: the API takes nothing else for a call's input.
+    /// What was no object when it came is sent back in one: the API takes nothing else for a call's input.
     private static func sendable(_ block: ContentBlock) throws -> ContentBlock {
         guard case .toolUse(var use) = block else { return block }
         switch use.input {
@@ -115,21 +138,4 @@ struct RequestEncoder {
         }
         return .toolUse(use)
     }
-
-    /// The messages, with breakpoints on the last blocks of the two newest that the user wrote: the newest is read
-    /// from the cache next time, the one before it was written there last time.
-    private func appendMessages(to body: inout [UInt8]) {
-        let sent = messages.indices.filter { start(of: $0) < ends[$0] }
-        let marked = settings.caching ? sent.filter { messages[$0].role == .user }.suffix(2) : []
-        for index in sent {
-            if index != sent.first { body.append(UInt8(ascii: ",")) }
-            // `}]}` ends the last block, the content and the message.
-            let inside = ends[index] - 3
-            body += bytes[start(of: index)..<inside]
-            if marked.contains(index) { body += Self.breakpoint }
-            body += bytes[inside..<ends[index]]
-        }
-    }
-
-    private func start(of index: Int) -> Int { index == 0 ? 0 : ends[index - 1] }
 }

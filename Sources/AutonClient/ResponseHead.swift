@@ -8,20 +8,23 @@ struct ResponseHead {
     private(set) var status = 0
     /// By lower-case name.
     private var fields: [String: String] = [:]
+    /// Asked for every piece of the body, so found out once.
+    private(set) var isEventStream = false
 
     subscript(name: String) -> String? { fields[name] }
 
-    var isEventStream: Bool { fields["content-type"]?.lowercased().contains("text/event-stream") ?? false }
     var isJSON: Bool { fields["content-type"]?.lowercased().contains("json") ?? false }
 
     mutating func take(_ line: String) {
         if line.hasPrefix("HTTP/") {
             // After 100 Continue comes the real one.
+            self = ResponseHead()
             status = line.split(separator: " ").dropFirst().first.flatMap { Int($0.prefix(3)) } ?? 0
-            fields = [:]
         } else if let colon = line.firstIndex(of: ":") {
             let value = line[line.index(after: colon)...].drop { $0.isWhitespace }
-            fields[line[..<colon].lowercased()] = String(value.reversed().drop { $0.isWhitespace }.reversed())
+            let name = line[..<colon].lowercased()
+            fields[name] = String(value.reversed().drop { $0.isWhitespace }.reversed())
+            if name == "content-type" { isEventStream = value.lowercased().contains("text/event-stream") }
         }
     }
 

@@ -85,6 +85,8 @@ package struct Transcript: Sendable {
     /// The new messages of each turn's request, counted from 0.
     package private(set) var requests: [[ChatMessage]] = []
     package private(set) var responses: [MessagesResponse] = []
+    /// Bytes of whole lines in the file: where the next one goes.
+    private var end = 0
 
     /// Reads what there is. A last line without its newline was being written when the writer was killed; it does not count.
     ///
@@ -94,6 +96,7 @@ package struct Transcript: Sendable {
         guard Files.exists(path) else { return }
         for (number, line) in Self.wholeLines(try Files.read(path)).enumerated() {
             let place = "\(path):\(number + 1)"
+            end += line.count + 1
             switch try CompactJSON.decode(Line.self, from: Array(line), at: place) {
             case .opening(let opening) where number == 0: self.opening = opening
             case .request(let turn, let messages)
@@ -127,18 +130,22 @@ package struct Transcript: Sendable {
         responses.append(response)
     }
 
-    private func append(_ line: Line) throws {
+    private mutating func append(_ line: Line) throws {
         let bytes = try CompactJSON.encode(line) + [UInt8(ascii: "\n")]
         try Files.failing("cannot append", at: path) {
             let file = try FileDescriptor.open(
                 path, .readWrite, options: [.create, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
             try file.closeAfter {
-                let whole = Self.wholeLines(try Files.read(path)).reduce(0) { $0 + $1.count + 1 }
-                if ftruncate(file.rawValue, off_t(whole)) != 0 { throw Errno(rawValue: errno) }
-                try file.writeAll(toAbsoluteOffset: Int64(whole), bytes)
+                guard try file.seek(offset: 0, from: .end) >= end else {
+                    throw AutonError(.tryAgain, "somebody else has shortened the transcript", at: path.string)
+                }
+                // What a killed or failed write has left behind the whole lines goes.
+                if ftruncate(file.rawValue, off_t(end)) != 0 { throw Errno(rawValue: errno) }
+                try file.writeAll(toAbsoluteOffset: Int64(end), bytes)
                 if fsync(file.rawValue) != 0 { throw Errno(rawValue: errno) }
             }
         }
+        end += bytes.count
         if opening == nil { try Files.syncDirectory(path.removingLastComponent()) }
     }
 

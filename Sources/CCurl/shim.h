@@ -2,6 +2,7 @@
 #pragma once
 
 #include <curl/curl.h>
+#include <sys/socket.h>
 
 typedef size_t (*auton_curl_sink)(char *bytes, size_t size, size_t count, void *context);
 
@@ -30,6 +31,18 @@ static inline CURLcode auton_curl_set_sink(CURL *handle, CURLoption option, auto
 
 static inline CURLcode auton_curl_set_progress(CURL *handle, curl_xferinfo_callback callback) {
     return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, callback);
+}
+
+/// For CURLOPT_OPENSOCKETFUNCTION: libcurl's own sockets would be inherited by children, and what runs in the sandbox is
+/// to have no network.
+static inline curl_socket_t auton_curl_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+    (void)context;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static inline CURLcode auton_curl_set_private_sockets(CURL *handle) {
+    return curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, auton_curl_open_socket);
 }
 
 static inline curl_off_t auton_curl_get_size(CURL *handle, CURLINFO info) {

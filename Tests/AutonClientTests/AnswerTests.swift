@@ -48,10 +48,7 @@ import Testing
     @Test(arguments: [true, false])
     func fiveMegabytesArrive(stream: Bool) async throws {
         let fake = try FakeModel(script: [["text_bytes": 5_000_000]])
-        let response = try await Talk(fake.url) {
-            $0.stream = stream
-            $0.requestSeconds = 60
-        }.ask()
+        let response = try await Talk(fake.url) { $0.stream = stream }.ask()
         #expect(response.text.utf8.count == 5_000_000)
     }
 
@@ -92,8 +89,7 @@ import Testing
 
     @Test func aStreamThatIsNotEndedIsNotWaitedForLong() async throws {
         let fake = try FakeModel(script: [["fault": "stall", "after": 1000]])
-        let talk = try Talk(fake.url) { $0.idleSeconds = 100 }
-        #expect(try await talk.ask().text == "done")
+        #expect(try await Talk(fake.url).ask().text == "done")
     }
 
     /// What the API would refuse, the fake refuses.

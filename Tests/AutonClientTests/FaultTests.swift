@@ -42,7 +42,10 @@ import Testing
         if faulty["status"] == nil { faulty["response"] = answer }
         let fake = try FakeModel(script: [.object(faulty), ["response": answer]])
         let ledger = Ledger()
-        let talk = try Talk(fake.url, meter: ledger) { $0.stream = stream }
+        let talk = try Talk(fake.url, meter: ledger) {
+            $0.stream = stream
+            if step["fault"]?.string?.hasPrefix("stall") == true { ($0.idleSeconds, $0.requestSeconds) = (1, 1) }
+        }
         let response = try await talk.ask()
         #expect(response.content == [.text("I list."), .toolUse(ToolUse(id: "t", name: "list", input: ["path": "."]))])
         #expect(try await fake.log(lines: 2).count == 2)
@@ -118,6 +121,18 @@ import Testing
         let error = await failure { try await Talk("http://127.0.0.1:1", meter: ledger) { $0.retries = 1 }.ask() }
         #expect(error?.status == .tryAgain)
         #expect(ledger.entries == ["reserve 1", "release 1", "reserve 1", "release 1"])
+    }
+
+    /// A server that is waited for in vain before the request is out, here in the middle of TLS, can bill nothing.
+    @Test func whatDidNotGetOutIsNotPaid() async throws {
+        let fake = try FakeModel()
+        let ledger = Ledger()
+        let talk = try Talk(fake.url.replacing("http:", with: "https:"), meter: ledger) {
+            ($0.idleSeconds, $0.retries) = (0.5, 0)
+        }
+        let error = await failure { try await talk.ask() }
+        #expect(error?.status == .tryAgain && error?.what == "no answer: nothing of an answer came for 0.5 s")
+        #expect(ledger.entries == ["reserve 1", "release 1"])
     }
 
     @Test func whatIsNotReservedIsNotAsked() async throws {

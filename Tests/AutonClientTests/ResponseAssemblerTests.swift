@@ -160,6 +160,42 @@ import Testing
         #expect(try assemble([#"{"type":"message_stop"}"#])?.stopReason == "end_turn")
     }
 
+    /// Whatever comes, there is an answer, none yet, or a failure; and it is the same in pieces.
+    @Test func garbageIsNoCrash() throws {
+        var state: UInt64 = 1
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % UInt64(bound))
+        }
+        let start = #"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t","name":"n"}}"#
+        let delta = #"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\"a\":[1]}"}}"#
+        let stream = Array(([Self.start, start, delta] + Self.end).map { "event: x\rdata: \($0)\n\n" }.joined().utf8)
+        func result(_ bytes: [UInt8], piece: Int) -> String {
+            var parser = EventStreamParser()
+            var assembler = ResponseAssembler(turn: turn)
+            do {
+                for start in stride(from: 0, to: bytes.count, by: piece) {
+                    try bytes[start..<min(start + piece, bytes.count)].withUnsafeBytes { bytes in
+                        try parser.feed(bytes) { _, data throws(Failure) in _ = try assembler.take("", data) }
+                    }
+                }
+                return String(decoding: try CompactJSON.encode(assembler.whole), as: UTF8.self)
+            } catch { return "\(error)" }
+        }
+        for _ in 0..<1000 {
+            var bytes = stream
+            for _ in 0...random(4) {
+                let place = random(bytes.count - 40)
+                switch random(3) {
+                case 0: bytes[place] = UInt8(random(256))
+                case 1: bytes.removeSubrange(place..<place + random(40))
+                default: bytes.insert(contentsOf: bytes[place..<place + random(40)], at: random(bytes.count))
+                }
+            }
+            #expect(result(bytes, piece: bytes.count) == result(bytes, piece: 3))
+        }
+    }
+
     @Test func countsAreTotalsAndNonsenseInThemIsBounded() throws {
         let usage = try assemble([
             Self.start, #"{"type":"message_delta","delta":{},"usage":{"output_tokens":4,"input_tokens":null}}"#,

@@ -22,8 +22,6 @@ struct Talk {
         var settings = HTTPSettings(model: "claude-fake-1")
         settings.baseURL = url
         settings.key = Self.key
-        settings.idleSeconds = 0.5
-        settings.requestSeconds = 0.5
         change(&settings)
         let lines = Lines()
         self.lines = lines

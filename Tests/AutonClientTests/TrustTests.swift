@@ -35,6 +35,24 @@ import Testing
         #expect(missing?.status == .unavailable && missing?.what.contains("/nowhere.pem") == true, "\(missing?.what ?? "")")
     }
 
+    /// What a model wrote runs without network; a connection that it inherits would be one.
+    @Test func childrenDoNotInheritTheConnection() async throws {
+        let fake = try FakeModel()
+        let talk = try Talk(fake.url)
+        _ = try await talk.ask()
+        let port = try #require(UInt16(fake.url.split(separator: ":").last ?? ""))
+        let connections = (Int32(3)..<1024).filter { file in
+            var peer = sockaddr_in()
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let found = withUnsafeMutablePointer(to: &peer) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getpeername(file, $0, &size) }
+            }
+            return found == 0 && UInt16(bigEndian: peer.sin_port) == port
+        }
+        #expect(connections.count == 1)
+        #expect(connections.allSatisfy { fcntl($0, F_GETFD) & FD_CLOEXEC != 0 })
+    }
+
     /// A redirect could take the key to another host.
     @Test func aRedirectIsNotFollowed() async throws {
         let other = try FakeModel()

@@ -54,6 +54,13 @@ import Testing
         }
     }
 
+    @Test func aTranscriptThatIsGoneIsNotBegunInTheMiddle() async throws {
+        var transcript = try twoTurns()
+        try Files.removeTree(path)
+        let error = await failure { try transcript.append(request: [.user("third")]) }
+        #expect(error?.status == .tryAgain && error?.what == "somebody else has shortened the transcript")
+    }
+
     @Test func aTornOpeningIsWrittenAgain() throws {
         try directory.write("t.jsonl", #"{"format":1,"open"#)
         #expect(try twoTurns().responses.count == 2)
