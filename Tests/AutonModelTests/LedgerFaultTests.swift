@@ -40,6 +40,14 @@ import Testing
         }
     }
 
+    /// Of several lines that were written at once, say: longer than the one that comes in its place.
+    @Test func nothingOfALongTornLineRemains() throws {
+        try twoTurns(scene.ledger())
+        try scene.write(scene.text() + String(repeating: "x", count: 5000))
+        try scene.ledger().reserve(LedgerScene.worst(70), model: "m", at: first)
+        #expect(try scene.lines().map(\.count) == [12, 12, 12, 12, 12] && scene.tokens() == [1000, 70, 0])
+    }
+
     @Test(arguments: [
         "", "garbage", "reserve", "pay\t1\t1\t1\ta\t1\tm\t1\t1\t1\t1\t1", "reserve\tx\t1\t1\ta\t1\tm\t1\t1\t1\t1\t1",
         "reserve\t1\t1\t1\ta\t1\tm\t1\t1\t1\t-1\t1", "reserve\t1\t1\t1\ta\t1\tm\t1\t1\t1\t1\t$1",

@@ -157,6 +157,7 @@ import Testing
         let ledger = scene.ledger()
         for (number, usage) in [
             TokenUsage(input: .max, output: .max), TokenUsage(input: -9, output: .min), TokenUsage(input: .max),
+            TokenUsage(cacheRead: -9, output: 1),
         ].enumerated() {
             try ledger.reserve(worst(2000), model: "m", at: turn("a-1.1", number + 1))
             try ledger.settle(turn("a-1.1", number + 1), usage: usage, model: "m")
