@@ -8,7 +8,7 @@ import SystemPackage
 struct AutonBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-bench", abstract: "What make bench measures with; not installed.",
-        subcommands: [Time.self, Filing.self, Budget.self])
+        subcommands: [Time.self, Filing.self, Budget.self, AfterRequest.self])
 }
 
 /// Times whole processes.
