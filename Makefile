@@ -8,7 +8,7 @@ MAILBOX ?= mailbox
 KERNEL ?= kernel
 
 BIN := .build/release
-PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer
+PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
 SWIFT_FLAGS := -c release --static-swift-stdlib
 AUTON := AUTON_WORKSPACE='$(WORKSPACE)' AUTON_MAILBOX='$(MAILBOX)' AUTON_KERNEL='$(KERNEL)' $(if $(MODEL),AUTON_MODEL='$(MODEL)') $(if $(STRICT),AUTON_STRICT=1) ./auton
 export AUTON_GOAL := $(GOAL)

@@ -2,6 +2,7 @@ import ArgumentParser
 import AutonCommand
 import AutonKit
 import AutonModel
+import AutonSettings
 import SystemPackage
 
 /// Which model answers, and what it is told of its role.

@@ -5,20 +5,26 @@ import SystemPackage
 /// Files, read whole and written so that a crash or a power loss leaves either the old state or the new one.
 package enum Files {
     /// All of a file, or of a pipe until it ends.
-    package static func read(_ path: FilePath) throws -> [UInt8] {
+    ///
+    /// - Parameter limit: the bytes that it may have.
+    package static func read(_ path: FilePath, atMost limit: Int = .max) throws -> [UInt8] {
         try failing("cannot read", at: path) {
             let file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
-            return try file.closeAfter {
-                var status = stat()
-                fstat(file.rawValue, &status)
-                var bytes: [UInt8] = []
-                var chunk = [UInt8](repeating: 0, count: max(4096, Int(status.st_size) + 1))
-                while true {
-                    let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
-                    if count == 0 { return bytes }
-                    bytes += chunk[..<count]
-                }
-            }
+            return try file.closeAfter { try read(file, atMost: limit) }
+        }
+    }
+
+    /// All that is left of an open file.
+    package static func read(_ file: FileDescriptor, atMost limit: Int = .max) throws -> [UInt8] {
+        var status = stat()
+        fstat(file.rawValue, &status)
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: max(4096, min(Int(status.st_size), limit) + 1))
+        while true {
+            let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
+            if count == 0 { return bytes }
+            bytes += chunk[..<count]
+            if bytes.count > limit { throw Errno.fileTooLarge }
         }
     }
 

@@ -3,6 +3,7 @@ import AutonAgents
 import AutonCommand
 import AutonKit
 import AutonMessages
+import AutonSettings
 import Glibc
 import SystemPackage
 

@@ -1,0 +1,28 @@
+extension Settings {
+    /// Where things lie, relative to the working directory.
+    package struct Paths: Sendable {
+        package var mailbox = "mailbox"
+        package var workspace = "workspace"
+        package var runs: String
+        package var prompts: String
+        package var kernel: String
+        package var desk = "desk"
+
+        init(find: (String) -> String) {
+            runs = find("runs")
+            prompts = find("prompts")
+            kernel = find("kernel")
+        }
+    }
+}
+
+extension Setting {
+    static let paths: [Setting] = [
+        Setting("paths.mailbox", \.paths.mailbox, "The mailbox.", variable: "AUTON_MAILBOX"),
+        Setting("paths.workspace", \.paths.workspace, "The agents' repository.", variable: "AUTON_WORKSPACE"),
+        Setting("paths.runs", \.paths.runs, "Recorded runs.", variable: "AUTON_RUNS"),
+        Setting("paths.prompts", \.paths.prompts, "Role prompts.", variable: "AUTON_PROMPTS"),
+        Setting("paths.kernel", \.paths.kernel, "The kernel tree that a new workspace starts from.", variable: "AUTON_KERNEL"),
+        Setting("paths.desk", \.paths.desk, "Where auton-answer finds the requests of file:DIR.", variable: "AUTON_DESK"),
+    ]
+}
