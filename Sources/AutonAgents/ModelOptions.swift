@@ -7,29 +7,48 @@ import SystemPackage
 
 /// Which model answers, and what it is told of its role.
 package struct ModelOptions: ParsableArguments {
-    @Option(
-        help: ArgumentHelp(
-            "Who is the model: \(Transports.help).", discussion: "Default: $AUTON_MODEL, or replay:01-minimal-boot.",
-            valueName: "uri"))
-    package var model: String = environment("AUTON_MODEL") ?? "replay:01-minimal-boot"
+    @Option(help: .setting(\.model.uri, "uri"))
+    package var model: String?
 
     @Flag(help: "Drift from a recording is an error, not a remark. Default: $AUTON_STRICT.")
-    package var strict = environment("AUTON_STRICT") != nil
+    package var strict = false
 
-    @Option(help: ArgumentHelp("Recorded runs.", discussion: "Default: $AUTON_RUNS, or runs.", valueName: "dir"))
-    package var runs: String = environment("AUTON_RUNS") ?? Share.find("runs")
+    @Option(help: .setting(\.paths.runs, "dir"))
+    package var runs: String?
 
-    @Option(help: ArgumentHelp("Role prompts.", discussion: "Default: $AUTON_PROMPTS, or prompts.", valueName: "dir"))
-    package var prompts: String = environment("AUTON_PROMPTS") ?? Share.find("prompts")
+    @Option(help: .setting(\.paths.prompts, "dir"))
+    package var prompts: String?
 
-    @Option(help: ArgumentHelp("Tokens of one reply at most.", valueName: "n"))
-    package var maxTokens = 32_000
+    @Option(help: .setting(\.model.maxTokens, "n"))
+    package var maxTokens: Int?
 
     package init() {}
 
-    package func openTransport() throws -> any Transport {
-        try Transports.open(model, runs: FilePath(runs), strict: strict) { complain($0) }
+    package var flags: [SettingFlag?] {
+        [
+            SettingFlag("--model", \.model.uri, model), SettingFlag("--runs", \.paths.runs, runs),
+            SettingFlag("--prompts", \.paths.prompts, prompts), SettingFlag("--max-tokens", \.model.maxTokens, maxTokens),
+        ]
     }
 
-    package func openPrompts() -> Prompts { Prompts(FilePath(prompts)) }
+    package func choice(_ settings: Settings) -> ModelChoice {
+        ModelChoice(settings: settings, strict: strict || environment("AUTON_STRICT") != nil)
+    }
+}
+
+/// Who answers, what it is told of its role, and how much it may say.
+package struct ModelChoice: Sendable {
+    package var settings: Settings
+    /// Drift from a recording is an error.
+    package var strict: Bool
+
+    package func openTransport() throws -> any Transport {
+        try Transports.open(settings.model.uri ?? "replay:01-minimal-boot", runs: FilePath(settings.paths.runs), strict: strict) {
+            complain($0)
+        }
+    }
+
+    package func openPrompts() -> Prompts { Prompts(FilePath(settings.paths.prompts)) }
+
+    package var maxTokens: Int { settings.model.maxTokens }
 }

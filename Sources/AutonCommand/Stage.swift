@@ -3,30 +3,6 @@ import AutonKit
 @preconcurrency import Glibc
 import SystemPackage
 
-/// Where the stages find one another's work.
-package struct Places: ParsableArguments {
-    @Option(help: ArgumentHelp("The mailbox.", discussion: "Default: $AUTON_MAILBOX, or mailbox.", valueName: "dir"))
-    package var mailbox: String = environment("AUTON_MAILBOX") ?? "mailbox"
-
-    @Option(
-        help: ArgumentHelp("The agents' repository.", discussion: "Default: $AUTON_WORKSPACE, or workspace.", valueName: "dir"))
-    package var workspace: String = environment("AUTON_WORKSPACE") ?? "workspace"
-
-    package init() {}
-
-    /// The mailbox, its directories made, its complaints on standard error.
-    package func openMailbox() throws -> Mailbox {
-        var mailbox = Mailbox(FilePath(mailbox))
-        mailbox.report = { complain($0) }
-        try mailbox.prepare()
-        return mailbox
-    }
-
-    package func openWorkspace() throws -> Workspace {
-        try Workspace(FilePath(workspace))
-    }
-}
-
 /// Prints a diagnostic as `program: message` on standard error.
 package func complain(_ message: String) {
     let program = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"

@@ -9,9 +9,11 @@ import SystemPackage
 struct Agent {
     var mailbox: Mailbox
     var workspace: Workspace
-    var options: ModelOptions
+    var options: ModelChoice
     var maxTurns: Int
     var maxAttempts: Int
+
+    var limits: RunLimits { options.settings.sandbox.limits }
 
     /// Holds the lock of `purpose`, so that no two processes work on the same thing.
     func locked<T>(_ purpose: String, _ body: () async throws -> T) async throws -> T {
@@ -39,9 +41,9 @@ struct Agent {
         transport: any Transport
     ) async throws -> (ending: AgentEnding, provenance: Provenance) {
         let facts = [
-            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(ShellTool.seconds),
-            "shell_max_seconds": String(ShellTool.maxSeconds), "output_bytes": String(Sandbox.Limits().output),
-            "reply_tokens": String(options.maxTokens), "memory_mib": String(Sandbox.Limits().memory >> 20),
+            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(Int(limits.sandbox.seconds)),
+            "shell_max_seconds": String(limits.shellMaxSeconds), "output_bytes": String(limits.sandbox.output),
+            "reply_tokens": String(options.maxTokens), "memory_mib": String(limits.sandbox.memory >> 20),
         ]
         let opening = Transcript.Opening(
             conversation: name, role: role, maxTokens: options.maxTokens,

@@ -22,7 +22,7 @@ extension Agent {
             defer { try? tree.remove() }
             let earlier = try await startFromEarlier(task, base: base, tree)
             let directory = ConfinedDirectory(tree.root, writable: task.paths)
-            let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root)
+            let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root, limits)
             let (ending, provenance) = try await converse(
                 task.name, role: task.role.rawValue, task: taskText(task, earlier), tools: tools, closing: Finish(),
                 baseTree: baseTree, transport: transport)

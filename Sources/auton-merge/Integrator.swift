@@ -7,6 +7,7 @@ import SystemPackage
 struct Integrator {
     var mailbox: Mailbox
     var workspace: Workspace
+    var limits: RunLimits
     var maxAttempts: Int
     /// The merge messages of a recorded run whose order is to be kept; nil for any order.
     var recorded: Mailbox?
@@ -52,7 +53,7 @@ struct Integrator {
         }
         let commit = try await workspace.git.run(
             "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
-        let judgement = try await Gate(workspace: workspace).judge(
+        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
             commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
         guard judgement.accepted else {
             let found = reason(for: judgement.verdict(on: task.id))
@@ -96,7 +97,7 @@ struct Integrator {
         guard let line = log.split(separator: "\n").first(where: { $0.hasSuffix(" " + candidate.commit) }) else { return nil }
         let fields = line.split(separator: " ").map(String.init)
         let purpose = "merge-\(task.name)"
-        let judgement = try await Gate(workspace: workspace).judge(
+        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
             commit: fields[0], base: fields[2], task: task, purpose: purpose)
         return Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: fields[0], tree: fields[1],

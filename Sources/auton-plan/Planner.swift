@@ -9,7 +9,7 @@ import SystemPackage
 struct Planner {
     var mailbox: Mailbox
     var workspace: Workspace
-    var options: ModelOptions
+    var options: ModelChoice
 
     static let maxGoalBytes = 64 << 10
 
@@ -122,14 +122,14 @@ struct Planner {
         let tools = readingTools(ConfinedDirectory(tree.root))
         let opening = Transcript.Opening(
             conversation: name, role: "manager", maxTokens: options.maxTokens,
-            system: try options.openPrompts().load("manager", facts: ["turns": String(Self.maxTurns)]),
+            system: try options.openPrompts().load("manager", facts: ["turns": String(maxTurns)]),
             tools: (tools + [closing]).map(\.definition), baseTree: try await workspace.git.tree(of: main))
         // What was cut short is gone on with, unless it is about something else, such as another goal.
         if let begun = try Transcript(reading: mailbox.transcript(name)).requests.first, begun != [.user(request)] {
             mailbox.setAside("transcript/\(name).jsonl", because: "the Manager is asked something else now")
         }
         let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
-        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: Self.maxTurns)
+        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {
         case .gaveUp(let reason):
             throw AutonError(.refused, "the Manager made no plan: \(reason)")
@@ -155,7 +155,7 @@ struct Planner {
         }
     }
 
-    private static let maxTurns = 30
+    private var maxTurns: Int { options.settings.roles[.manager].turns }
 
     private func stateTable() throws -> String {
         Table.format(try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary, $0.title] })

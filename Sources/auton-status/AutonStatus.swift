@@ -35,14 +35,15 @@ struct AutonStatus: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            var mailbox = Mailbox(FilePath(places.mailbox))
+            let settings = try places.settings()
+            var mailbox = Mailbox(FilePath(settings.paths.mailbox))
             mailbox.report = { complain($0) }
             if follow {
                 try Follower(log: mailbox.root.appending("log/progress")).run()
                 return .done
             }
             if tree {
-                let workspace = try places.openWorkspace()
+                let workspace = try settings.openWorkspace()
                 print(try await workspace.agentTree(of: workspace.main()))
                 return .done
             }
