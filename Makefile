@@ -9,7 +9,7 @@ MAILBOX ?= mailbox
 KERNEL ?= kernel
 
 BIN := .build/release
-PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer
+PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
 SWIFT_FLAGS := -c release --static-swift-stdlib
 # To the programs through the environment, so that a path or goal may hold any character.
 export AUTON_GOAL := $(GOAL)

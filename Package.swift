@@ -3,6 +3,7 @@ import PackageDescription
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
 let package = Package(
@@ -10,6 +11,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         // Without its Foundation trait: FoundationEssentials is all we use, and it starts faster.
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
@@ -18,17 +20,21 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
-        .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
+        .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
         .target(name: "AutonClient", dependencies: ["AutonModel", "AutonKit", "CCurl", system]),
-        .target(name: "AutonAgents", dependencies: ["AutonModel", "AutonKit", "AutonCommand", system, argumentParser]),
+        .target(
+            name: "AutonAgents",
+            dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),
         .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
-        .target(name: "AutonCommand", dependencies: ["AutonKit", argumentParser, system]),
+        .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", argumentParser, system]),
         .executableTarget(name: "auton-plan", dependencies: ["AutonAgents"]),
         .executableTarget(name: "auton-agent", dependencies: ["AutonAgents", "AutonGate"]),
         .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
+        .executableTarget(name: "auton-config", dependencies: ["AutonCommand"]),
         .executableTarget(
             name: "auton-bench", dependencies: ["AutonModel", "AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
@@ -41,12 +47,14 @@ let package = Package(
             name: "AutonMessagesTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system],
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
+        .testTarget(name: "AutonSettingsTests", dependencies: ["TestSupport", "AutonSettings", "AutonKit", system]),
         .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
         .executableTarget(
-            name: "ledger-probe", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/LedgerProbe"),
+            name: "ledger-probe", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system],
+            path: "Tests/LedgerProbe"),
         .testTarget(
             name: "AutonModelTests",
-            dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonKit", "AutonMessages", system]),
+            dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system]),
         .testTarget(
             name: "AutonClientTests", dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonKit", system],
             exclude: ["Golden"]),

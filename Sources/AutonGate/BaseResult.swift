@@ -11,7 +11,7 @@ struct BaseResult: Sendable {
     /// From the cache, or by building and booting the base.
     ///
     /// Gates that need the same base at once wait for the first one to find out.
-    static func of(commit: String, tree: String, in workspace: Workspace, seconds: Double) async throws -> BaseResult {
+    static func of(commit: String, tree: String, in workspace: Workspace, limits: RunLimits) async throws -> BaseResult {
         if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
         let name = "base-\(tree)"
         var lock = try workspace.lock(name)
@@ -24,7 +24,7 @@ struct BaseResult: Sendable {
         if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
         let worktree = try await workspace.worktree(name, commit: commit)
         defer { try? worktree.remove() }
-        let trial = try await Trial.run(in: worktree.root, seconds: seconds)
+        let trial = try await Trial.run(in: worktree.root, limits: limits)
         guard let boot = trial.boot, trial.failure == nil else { return BaseResult(failure: trial.failure) }
         let record = TreeRecord(tests: boot.report.tests)
         try record.save(tree: tree, in: workspace)

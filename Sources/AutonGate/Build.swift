@@ -4,14 +4,12 @@ import SystemPackage
 
 /// Builds a kernel tree by its own Makefile, in the sandbox.
 package struct Build: Sendable {
-    /// Seconds of wall time.
-    package static let timeLimit = 120.0
-
     /// - Parameter directory: the tree; `build/` in it is written.
-    package static func run(in directory: FilePath) async throws -> BuildResult {
+    package static func run(in directory: FilePath, limits: RunLimits = RunLimits()) async throws -> BuildResult {
         let start = ContinuousClock.now
         var sandbox = Sandbox(directory)
-        sandbox.limits.seconds = timeLimit
+        sandbox.limits = limits.sandbox
+        sandbox.limits.seconds = limits.buildSeconds
         sandbox.limits.output = 256 << 10
         // The file is named, since make would take a GNUmakefile before it.
         let make = ["--silent", "--file=Makefile"]
@@ -25,7 +23,8 @@ package struct Build: Sendable {
         // Links would lead out of the sandbox whoever reads the image.
         let made = Files.type(of: directory.appending("build")) == S_IFDIR && Files.type(of: image) == S_IFREG
         return BuildResult(
-            image: image, succeeded: result.succeeded && made, result: result, seconds: start.duration(to: .now).seconds)
+            image: image, succeeded: result.succeeded && made, result: result, seconds: start.duration(to: .now).seconds,
+            limit: limits.buildSeconds)
     }
 }
 

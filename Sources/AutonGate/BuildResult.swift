@@ -9,12 +9,14 @@ package struct BuildResult: Sendable {
     /// The run that failed, or the one that succeeded.
     package var result: CommandResult
     package var seconds: Double
+    /// The seconds that it might have taken.
+    package var limit: Double
 
     /// One line; empty if the build succeeded.
     package var failure: String {
         if succeeded { return "" }
         switch result.ending {
-        case .timedOut: return "took more than \(Text.seconds(Build.timeLimit))"
+        case .timedOut: return "took more than \(Text.seconds(limit))"
         case .signalled: return "\(result.ending)"
         case .exited(0): return "make succeeded, but made no build/kernel.elf"
         case .exited(let status):

@@ -8,13 +8,15 @@ import SystemPackage
 /// as an `AutonError`, which is nobody's fault but the machine's.
 package struct Gate: Sendable {
     package let workspace: Workspace
-    /// Wall time until a boot counts as hung.
-    package var bootSeconds = 10.0
+    package var limits: RunLimits
     /// Whether to go on without a comparison if the base itself does not pass. Main always does, so that a base that
     /// does not is an error unless somebody judges by hand.
     package var acceptsBrokenBase = false
 
-    package init(workspace: Workspace) { self.workspace = workspace }
+    package init(workspace: Workspace, limits: RunLimits = RunLimits()) {
+        self.workspace = workspace
+        self.limits = limits
+    }
 
     /// Says before any work is begun that a tool is missing.
     package static func requireTools() throws {
@@ -47,7 +49,7 @@ package struct Gate: Sendable {
         var judgement = Judgement(commit: commit, tree: trees[0], checks: [], tests: [], console: [])
 
         list.check(change, task: task)
-        if !list.hasFailed, let boot = try await list.buildAndBoot(worktree.root, seconds: bootSeconds) {
+        if !list.hasFailed, let boot = try await list.buildAndBoot(worktree.root, limits: limits) {
             judgement.tests = boot.report.tests
             judgement.console = Text.tail(boot.consoleLines, 40)
             if !list.hasFailed {
@@ -84,7 +86,7 @@ package struct Gate: Sendable {
     }
 
     private func result(of base: String, tree: String) async throws -> BaseResult {
-        let result = try await BaseResult.of(commit: base, tree: tree, in: workspace, seconds: bootSeconds)
+        let result = try await BaseResult.of(commit: base, tree: tree, in: workspace, limits: limits)
         if let failure = result.failure, !acceptsBrokenBase {
             throw AutonError(.tryAgain, "the base itself does not pass: \(failure)", at: base)
         }
@@ -92,7 +94,7 @@ package struct Gate: Sendable {
     }
 
     /// Builds and boots a kernel tree that is in no repository: all that can be judged without a base.
-    package static func judge(directory: FilePath, bootSeconds: Double = 10) async throws -> Judgement {
+    package static func judge(directory: FilePath, limits: RunLimits = RunLimits()) async throws -> Judgement {
         guard Files.exists(directory.appending("Makefile")) else {
             throw AutonError(.badInput, "no kernel tree", at: directory.string)
         }
@@ -101,7 +103,7 @@ package struct Gate: Sendable {
         defer { copy.remove() }
         var list = Checklist()
         var judgement = Judgement(commit: "", tree: "", checks: [], tests: [], console: [])
-        if let boot = try await list.buildAndBoot(copy.root, seconds: bootSeconds) {
+        if let boot = try await list.buildAndBoot(copy.root, limits: limits) {
             judgement.tests = boot.report.tests
             judgement.console = Text.tail(boot.consoleLines, 40)
             if !list.hasFailed { try list.checkConsole(boot.consoleLines, tree: copy.root) }

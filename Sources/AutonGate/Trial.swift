@@ -8,9 +8,10 @@ struct Trial: Sendable {
     /// Nil if there was nothing to boot.
     var boot: BootReport?
 
-    static func run(in directory: FilePath, seconds: Double) async throws -> Trial {
-        let build = try await Build.run(in: directory)
-        return Trial(build: build, boot: build.succeeded ? try await Boot(image: build.image, seconds: seconds).run() : nil)
+    static func run(in directory: FilePath, limits: RunLimits) async throws -> Trial {
+        let build = try await Build.run(in: directory, limits: limits)
+        let boot = Boot(image: build.image, seconds: limits.bootSeconds)
+        return Trial(build: build, boot: build.succeeded ? try await boot.run() : nil)
     }
 
     /// Nil if all is well.
@@ -22,11 +23,11 @@ struct Trial: Sendable {
 
 extension Checklist {
     /// Builds and boots the tree in `directory`; the boot if it was good.
-    mutating func buildAndBoot(_ directory: FilePath, seconds: Double) async throws -> BootReport? {
-        let build = try await Build.run(in: directory)
+    mutating func buildAndBoot(_ directory: FilePath, limits: RunLimits) async throws -> BootReport? {
+        let build = try await Build.run(in: directory, limits: limits)
         add(CheckName.build, failure: build.succeeded ? nil : build.failure, evidence: build.diagnostics)
         guard build.succeeded else { return nil }
-        let boot = try await Boot(image: build.image, seconds: seconds).run()
+        let boot = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,

@@ -6,22 +6,30 @@ import SystemPackage
 package enum Files {
     /// All of a file, or of a pipe until it ends.
     ///
-    /// - Parameter offset: where a file is read from, in bytes.
-    package static func read(_ path: FilePath, from offset: Int = 0) throws -> [UInt8] {
+    /// - Parameters:
+    ///   - offset: where a file is read from, in bytes.
+    ///   - limit: the bytes that there may be.
+    package static func read(_ path: FilePath, from offset: Int = 0, atMost limit: Int = .max) throws -> [UInt8] {
         try failing("cannot read", at: path) {
             let file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
             return try file.closeAfter {
-                var status = stat()
-                fstat(file.rawValue, &status)
                 if offset > 0 { try file.seek(offset: Int64(offset), from: .start) }
-                var bytes: [UInt8] = []
-                var chunk = [UInt8](repeating: 0, count: max(4096, Int(status.st_size) - offset + 1))
-                while true {
-                    let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
-                    if count == 0 { return bytes }
-                    bytes += chunk[..<count]
-                }
+                return try read(file, atMost: limit)
             }
+        }
+    }
+
+    /// All that is left of an open file.
+    package static func read(_ file: FileDescriptor, atMost limit: Int = .max) throws -> [UInt8] {
+        var status = stat()
+        fstat(file.rawValue, &status)
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: max(4096, min(Int(status.st_size), limit) + 1))
+        while true {
+            let count = try chunk.withUnsafeMutableBytes { try file.read(into: $0) }
+            if count == 0 { return bytes }
+            bytes += chunk[..<count]
+            if bytes.count > limit { throw Errno.fileTooLarge }
         }
     }
 

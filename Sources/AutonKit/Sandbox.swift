@@ -1,6 +1,21 @@
 import Glibc
 import SystemPackage
 
+/// The bounds of all that runs of a model's making, in and out of the gate.
+package struct RunLimits: Sendable {
+    /// Of builds and shell commands, not of QEMU, which needs its own; the seconds are those of a shell command that asks
+    /// for no others.
+    package var sandbox = Sandbox.Limits()
+    /// The most seconds that a shell command may ask for.
+    package var shellMaxSeconds = 300
+    /// Seconds of wall time.
+    package var buildSeconds = 120.0
+    /// Seconds of wall time until a boot counts as hung.
+    package var bootSeconds = 10.0
+
+    package init() {}
+}
+
 /// Runs what a model wrote: no network, a clean environment, one directory writable, bounded in every resource, and
 /// the whole process tree dead at the end. By bubblewrap(1), prlimit(1) and, when started as root, setpriv(1).
 package struct Sandbox: Sendable {

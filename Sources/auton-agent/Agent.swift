@@ -3,15 +3,18 @@ import AutonCommand
 import AutonKit
 import AutonMessages
 import AutonModel
+import AutonSettings
 import SystemPackage
 
 /// What the agents of all roles share: where they work, who answers, and the start of a conversation.
 struct Agent {
     var mailbox: Mailbox
     var workspace: Workspace
-    var options: ModelOptions
+    var options: ModelChoice
     var maxTurns: Int
     var maxAttempts: Int
+
+    var limits: RunLimits { options.settings.sandbox.limits }
 
     /// Holds the lock of `purpose`, so that no two processes work on the same thing.
     func locked<T>(_ purpose: String, _ body: () async throws -> T) async throws -> T {
@@ -42,19 +45,21 @@ struct Agent {
 
     /// Runs one conversation to its end.
     func converse(
-        _ name: String, role: String, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
+        _ name: String, role: TeamRole, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
         transport: any Transport
     ) async throws -> (ending: AgentEnding, provenance: Provenance) {
         let facts = [
-            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(ShellTool.seconds),
-            "shell_max_seconds": String(ShellTool.maxSeconds), "output_bytes": String(Sandbox.Limits().output),
-            "reply_tokens": String(options.maxTokens), "memory_mib": String(Sandbox.Limits().memory >> 20),
+            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(Int(limits.sandbox.seconds)),
+            "shell_max_seconds": String(limits.shellMaxSeconds), "output_bytes": String(limits.sandbox.output),
+            "reply_tokens": String(options.maxTokens), "memory_mib": String(limits.sandbox.memory >> 20),
         ]
         let opening = Transcript.Opening(
-            conversation: name, role: role, maxTokens: options.maxTokens,
-            system: try options.openPrompts().load(role, facts: facts),
+            conversation: name, role: role.rawValue, maxTokens: options.maxTokens,
+            system: try options.openPrompts().load(role.rawValue, facts: facts),
             tools: (tools + [closing]).map(\.definition), baseTree: baseTree)
-        let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
+        let conversation = try Conversation(
+            opening, at: mailbox.transcript(name), transport: transport, window: try options.window(role)
+        ) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         let ending = try await loop.run(task: task)
         return (ending, try await conversation.transcript.provenance())

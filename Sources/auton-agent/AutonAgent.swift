@@ -4,6 +4,7 @@ import AutonCommand
 import AutonGate
 import AutonKit
 import AutonMessages
+import AutonSettings
 import SystemPackage
 
 @main
@@ -28,11 +29,13 @@ struct AutonAgent: AsyncParsableCommand {
     @Option(help: "Whose part to take; that which the task names if left out. reviewer: review the candidate.")
     var role: RoleName?
 
-    @Option(help: ArgumentHelp("Turns of the conversation at most.", valueName: "n"))
-    var turns = 60
+    @Option(
+        help: ArgumentHelp(
+            "Turns of the conversation at most.", discussion: "Default: turns of the role in auton.toml, or 60.", valueName: "n"))
+    var turns: Int?
 
-    @Option(help: ArgumentHelp("Attempts at a task at most. Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
-    var attempts = environment("AUTON_ATTEMPTS").flatMap { Int($0) } ?? 3
+    @Option(help: .setting(\.team.attempts, "n"))
+    var attempts: Int?
 
     @Flag(help: "Print the message that is filed.")
     var json = false
@@ -41,18 +44,21 @@ struct AutonAgent: AsyncParsableCommand {
     @OptionGroup var options: ModelOptions
 
     func validate() throws {
-        if turns < 1 || attempts < 1 { throw ValidationError("--turns and --attempts are 1 or more") }
+        if let turns, turns < 1 { throw ValidationError("--turns is 1 or more") }
     }
 
     func run() async throws {
         try await stage {
-            let mailbox = try places.openMailbox()
+            let settings = try places.settings(options.flags + [SettingFlag("--attempts", \.team.attempts, attempts)])
+            let mailbox = try settings.openMailbox()
             var task = try mailbox.attempt(named: task)
             try Gate.requireTools()
-            let agent = Agent(
-                mailbox: mailbox, workspace: try places.openWorkspace(), options: options, maxTurns: turns, maxAttempts: attempts)
-            if role == .reviewer { return try report(try await agent.review(task)) }
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
+            let part = role == .reviewer ? .reviewer : TeamRole(task.role)
+            let agent = Agent(
+                mailbox: mailbox, workspace: try settings.openWorkspace(), options: options.choice(settings),
+                maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
+            if role == .reviewer { return try report(try await agent.reviewInTurn(task)) }
             let candidate = try await agent.work(on: task)
             if json { try printMessage(candidate) } else { print(candidate.branch) }
             return .done

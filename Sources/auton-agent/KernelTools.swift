@@ -6,8 +6,11 @@ import AutonModel
 import SystemPackage
 
 /// The tools that run what is in a work tree: `build`, `test`, `shell`. All of it in the sandbox.
-func runningTools(_ directory: FilePath) -> [any AgentTool] {
-    [BuildTool(directory: directory), TestTool(directory: directory), ShellTool(directory: directory)]
+func runningTools(_ directory: FilePath, _ limits: RunLimits) -> [any AgentTool] {
+    [
+        BuildTool(directory: directory, limits: limits), TestTool(directory: directory, limits: limits),
+        ShellTool(directory: directory, limits: limits),
+    ]
 }
 
 /// A command's result as the model reads it: how it ended, and the two streams apart.
@@ -21,17 +24,19 @@ func describe(_ result: CommandResult, limit: Double) -> String {
 
 struct BuildTool: AgentTool {
     let directory: FilePath
+    let limits: RunLimits
 
     let definition = Tool("build", "Build the kernel with make. Warnings are errors.", [:])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory)
-        return ToolOutput(text: describe(build.result, limit: Build.timeLimit), isError: !build.succeeded)
+        let build = try await Build.run(in: directory, limits: limits)
+        return ToolOutput(text: describe(build.result, limit: build.limit), isError: !build.succeeded)
     }
 }
 
 struct TestTool: AgentTool {
     let directory: FilePath
+    let limits: RunLimits
     private static let consoleLines = 40
 
     let definition = Tool(
@@ -46,12 +51,12 @@ struct TestTool: AgentTool {
         optional: ["suites"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory)
+        let build = try await Build.run(in: directory, limits: limits)
         guard build.succeeded else {
-            return .error("the build failed, nothing was booted\n" + describe(build.result, limit: Build.timeLimit))
+            return .error("the build failed, nothing was booted\n" + describe(build.result, limit: build.limit))
         }
         let suites = (input["suites"]?.array ?? []).compactMap(\.string)
-        let boot = try await Boot(image: build.image, suites: suites).run()
+        let boot = try await Boot(image: build.image, suites: suites, seconds: limits.bootSeconds).run()
         var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"]
         for test in boot.report.tests {
             lines.append("\(test.outcome.rawValue) \(test.name)")
@@ -64,23 +69,27 @@ struct TestTool: AgentTool {
 
 struct ShellTool: AgentTool {
     let directory: FilePath
-    static let seconds = 60
-    static let maxSeconds = 300
+    let limits: RunLimits
 
-    let definition = Tool(
-        "shell",
-        "Run a script with sh in the work tree, in the sandbox: no network, nothing but the work tree and /tmp writable, all of it gone at the end but the work tree.",
-        [
-            "command": ["type": "string", "minLength": 1],
-            "seconds": [
-                "type": "integer", "minimum": 1, "maximum": .integer(maxSeconds),
-                "description": .string("Wall time limit; \(seconds) if left out. At the limit you get what was printed so far."),
-            ],
-        ], optional: ["seconds"])
+    var definition: Tool {
+        let usual = Int(limits.sandbox.seconds)
+        return Tool(
+            "shell",
+            "Run a script with sh in the work tree, in the sandbox: no network, nothing but the work tree and /tmp writable, all of it gone at the end but the work tree.",
+            [
+                "command": ["type": "string", "minLength": 1],
+                "seconds": [
+                    "type": "integer", "minimum": 1, "maximum": .integer(limits.shellMaxSeconds),
+                    "description": .string(
+                        "Wall time limit; \(usual) if left out. At the limit you get what was printed so far."),
+                ],
+            ], optional: ["seconds"])
+    }
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
         var sandbox = Sandbox(directory)
-        sandbox.limits.seconds = Double(input["seconds"]?.integer ?? Self.seconds)
+        sandbox.limits = limits.sandbox
+        if let seconds = input["seconds"]?.integer { sandbox.limits.seconds = Double(seconds) }
         let result = try await sandbox.run("sh", ["-c", input["command"]?.string ?? ""])
         return ToolOutput(text: describe(result, limit: sandbox.limits.seconds), isError: !result.succeeded)
     }

@@ -18,11 +18,11 @@ extension Agent {
         let conversation = "\(name).review"
         return try await locked(conversation) {
             if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
-            let transport = try options.openTransport(mailbox)
+            let transport = try options.openTransport(.reviewer, mailbox)
             let tree = try await workspace.worktree(conversation, commit: candidate.commit)
             defer { try? tree.remove() }
             let (ending, provenance) = try await converse(
-                conversation, role: "reviewer", task: try await reviewText(task, candidate, verdict),
+                conversation, role: .reviewer, task: try await reviewText(task, candidate, verdict),
                 tools: readingTools(ConfinedDirectory(tree.root)), closing: SubmitReview(), baseTree: candidate.baseTree,
                 transport: transport)
             let review = try review(candidate, ending, provenance)

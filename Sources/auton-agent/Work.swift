@@ -2,6 +2,7 @@ import AutonAgents
 import AutonKit
 import AutonMessages
 import AutonModel
+import AutonSettings
 
 extension Agent {
     /// Makes an attempt at a task: works in a worktree of its own and files the candidate.
@@ -14,7 +15,8 @@ extension Agent {
         return try await locked(task.name) {
             // Whoever held the lock until now may have finished it.
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
-            let transport = try options.openTransport(mailbox)
+            let role = TeamRole(task.role)
+            let transport = try options.openTransport(role, mailbox)
             let base = try await base(of: task.name, transport: transport)
             let baseTree = try await workspace.git.tree(of: base)
             if let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree) { return candidate }
@@ -22,9 +24,9 @@ extension Agent {
             defer { try? tree.remove() }
             let earlier = try await startFromEarlier(task, base: base, tree)
             let directory = ConfinedDirectory(tree.root, writable: task.paths)
-            let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root)
+            let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root, limits)
             let (ending, provenance) = try await converse(
-                task.name, role: task.role.rawValue, task: taskText(task, earlier), tools: tools, closing: Finish(),
+                task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(),
                 baseTree: baseTree, transport: transport)
             return try await hand(in: task, ending, provenance, tree, base: base, baseTree: baseTree)
         }

@@ -1,20 +1,25 @@
 import ArgumentParser
 import AutonCommand
 import AutonKit
+import AutonSettings
 import Glibc
 import SystemPackage
 
 /// What every command of the desk has in common.
 struct DeskOptions: ParsableArguments {
-    @Option(
-        name: .customLong("desk"), help: ArgumentHelp("The desk.", discussion: "Default: $AUTON_DESK, or desk.", valueName: "dir")
-    )
-    var directory: String = environment("AUTON_DESK") ?? "desk"
+    @Option(name: .customLong("desk"), help: .setting(\.paths.desk, "dir"))
+    var directory: String?
 
-    var desk: Desk { Desk(directory: Files.absolute(FilePath(directory))) }
+    @OptionGroup var source: SettingsOptions
+
+    func openDesk() throws -> Desk {
+        let settings = try source.load([SettingFlag("--desk", \.paths.desk, directory)])
+        return Desk(directory: Files.absolute(FilePath(settings.paths.desk)))
+    }
 
     /// The open request of a conversation and what is staged for it.
     func open(_ conversation: String) throws -> (request: OpenRequest, staging: Staging) {
+        let desk = try openDesk()
         let request: OpenRequest
         do {
             request = try desk.open(conversation)

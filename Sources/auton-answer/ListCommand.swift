@@ -24,7 +24,7 @@ struct ListCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let desk = options.desk
+            let desk = try options.openDesk()
             let (open, misnamed) = try desk.scan()
             var unreadable = misnamed
             for entry in open {

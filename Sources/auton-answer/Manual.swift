@@ -6,7 +6,7 @@ let manual = """
     plain files, file it, wait for the next request. Several people can answer different conversations of one desk at \
     the same time.
 
-    INPUT: the requests in the desk directory (--desk, $AUTON_DESK, or desk); replies that are being put together are \
+    INPUT: the requests in the desk directory (--desk); replies that are being put together are \
     kept in its .staged/. OUTPUT: requests as text; `list --json` prints one JSON object a line. What is new is the \
     whole request on a conversation's first turn (system prompt, tools, task), later only what came since your last \
     reply: each call's result under the call's number, then notes. `show --all` prints everything again.

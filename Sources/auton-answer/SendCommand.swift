@@ -26,7 +26,7 @@ struct SendCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let desk = options.desk
+            let desk = try options.openDesk()
             let (open, staging) = try options.open(conversation)
             let reply = try reply(to: open, staging)
             let response = try reply.response(to: open)

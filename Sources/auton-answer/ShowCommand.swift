@@ -11,7 +11,7 @@ struct ShowCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let page = RequestPage(try options.desk.open(conversation))
+            let page = RequestPage(try options.openDesk().open(conversation))
             show(all ? page.everything : page.news)
             return .done
         }

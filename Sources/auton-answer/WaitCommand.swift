@@ -13,7 +13,7 @@ struct WaitCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let desk = options.desk
+            let desk = try options.openDesk()
             let next = try desk.wait(seconds: wait) { conversation == nil || $0.turn.conversation == conversation }
             guard let next else { throw try desk.silence(conversation, wait, after: "") }
             show(RequestPage(next).news)

@@ -10,7 +10,9 @@ struct AfterRequest: ParsableCommand {
     @Argument(parsing: .captureForPassthrough) var command: [String]
 
     func run() throws {
-        guard let port = url.split(separator: ":").last.flatMap({ UInt16($0) }) else { throw ValidationError("no port in \(url)") }
+        guard let port = url.split(separator: ":").last.flatMap({ UInt16($0) }) else {
+            throw ValidationError("no port in \(url)")
+        }
         try ask(port)
         let words = command.first == "--" ? Array(command.dropFirst()) : command
         var arguments = words.map { strdup($0) } + [nil]
@@ -26,7 +28,9 @@ struct AfterRequest: ParsableCommand {
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         let connected = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard connected == 0 else { throw AutonError(.unavailable, "nobody listens", at: url) }
         let request = "GET /anchor HTTP/1.1\r\nhost: anchor\r\nconnection: close\r\n\r\n"

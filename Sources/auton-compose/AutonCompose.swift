@@ -30,13 +30,15 @@ struct AutonCompose: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let mailbox = try places.openMailbox()
-            let workspace = try places.openWorkspace()
+            let settings = try places.settings()
+            let mailbox = try settings.openMailbox()
+            let workspace = try settings.openWorkspace()
             try Gate.requireTools()
             guard let id = try await workspace.git.commit(commit) else {
                 throw AutonError(.badInput, "no such commit", at: commit)
             }
-            let composition = try await Composer(mailbox: mailbox, workspace: workspace).compose(id)
+            let composer = Composer(mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits)
+            let composition = try await composer.compose(id)
             if console {
                 for line in composition.console { print(line) }
                 return .done

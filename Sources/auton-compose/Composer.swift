@@ -7,6 +7,7 @@ import SystemPackage
 struct Composer {
     var mailbox: Mailbox
     var workspace: Workspace
+    var limits: RunLimits
 
     /// The composition of `commit`; one that is filed already is not made again.
     func compose(_ commit: String) async throws -> Composition {
@@ -19,17 +20,20 @@ struct Composer {
         defer { lock.release() }
         let worktree = try await workspace.worktree(purpose, commit: commit)
         defer { try? worktree.remove() }
-        let build = try await Build.run(in: worktree.root)
+        let build = try await Build.run(in: worktree.root, limits: limits)
         guard build.succeeded else {
             throw AutonError(.bug, "main does not build", at: commit)
         }
-        let everything = try await Boot(image: build.image, suites: []).run()
+        let everything = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
         let combined = configuration("combined", everything)
         let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
         var alone: [Composition.Configuration] = []
-        for suite in suites { alone.append(configuration(suite, try await Boot(image: build.image, suites: [suite]).run())) }
+        for suite in suites {
+            let boot = Boot(image: build.image, suites: [suite], seconds: limits.bootSeconds)
+            alone.append(configuration(suite, try await boot.run()))
+        }
         // Without tests, which may print anything.
-        var quiet = Boot(image: build.image)
+        var quiet = Boot(image: build.image, seconds: limits.bootSeconds)
         quiet.runsTests = false
         let composition = Composition(
             commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),

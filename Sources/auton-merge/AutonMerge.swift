@@ -3,6 +3,7 @@ import AutonCommand
 import AutonGate
 import AutonKit
 import AutonMessages
+import AutonSettings
 import SystemPackage
 
 @main
@@ -22,8 +23,8 @@ struct AutonMerge: AsyncParsableCommand {
     @Argument(help: "Tasks; all that are ready if left out.")
     var tasks: [String] = []
 
-    @Option(help: ArgumentHelp("Attempts at a task at most. Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
-    var attempts = environment("AUTON_ATTEMPTS").flatMap { Int($0) } ?? 3
+    @Option(help: .setting(\.team.attempts, "n"))
+    var attempts: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -34,12 +35,13 @@ struct AutonMerge: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            let mailbox = try places.openMailbox()
+            let settings = try places.settings([SettingFlag("--attempts", \.team.attempts, attempts)])
+            let mailbox = try settings.openMailbox()
             let named = try tasks.map { try mailbox.attempt(named: $0) }
             try Gate.requireTools()
-            let workspace = try places.openWorkspace()
+            let workspace = try settings.openWorkspace()
             let integrator = Integrator(
-                mailbox: mailbox, workspace: workspace, maxAttempts: attempts,
+                mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, maxAttempts: settings.team.attempts,
                 recorded: (schedule ?? environment("AUTON_SCHEDULE")).map {
                     RecordedRun(Mailbox(FilePath($0)), repeatedIn: mailbox, workspace)
                 })

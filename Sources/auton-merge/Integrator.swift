@@ -7,6 +7,7 @@ import SystemPackage
 struct Integrator {
     var mailbox: Mailbox
     var workspace: Workspace
+    var limits: RunLimits
     var maxAttempts: Int
     /// A recorded run whose order of merges is to be kept; nil for any order.
     var recorded: RecordedRun?
@@ -52,7 +53,7 @@ struct Integrator {
         }
         let commit = try await workspace.git.run(
             "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
-        let judgement = try await Gate(workspace: workspace).judge(
+        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
             commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
         guard judgement.accepted else {
             let found = reason(for: judgement.verdict(on: task.id))
@@ -93,7 +94,7 @@ struct Integrator {
     /// The merge of this task that is on main without its message.
     private func alreadyOnMain(_ task: TaskMessage, _ candidate: Candidate) async throws -> Merge? {
         guard let merge = try await workspace.merge(of: candidate.commit) else { return nil }
-        let judgement = try await Gate(workspace: workspace).judge(
+        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
             commit: merge.commit, base: merge.base, task: task, purpose: "merge-\(task.name)")
         return Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: merge.commit, tree: merge.tree,

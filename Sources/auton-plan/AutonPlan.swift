@@ -3,6 +3,7 @@ import AutonAgents
 import AutonCommand
 import AutonKit
 import AutonMessages
+import AutonSettings
 import Glibc
 import SystemPackage
 
@@ -34,11 +35,12 @@ struct AutonPlan: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Print the plan as table, dot (Graphviz) or mermaid; alone, plan nothing.", valueName: "form"))
     var show: Form?
 
-    @Option(help: ArgumentHelp("The kernel tree that a new workspace starts from.", valueName: "dir"))
-    var kernel: String = environment("AUTON_KERNEL") ?? Share.find("kernel")
+    @Option(help: .setting(\.paths.kernel, "dir"))
+    var kernel: String?
 
-    @Flag(help: "A new workspace starts from the whole kernel tree, not from its protected part alone.")
-    var onKernel = environment("AUTON_ON_KERNEL") != nil
+    @Flag(
+        help: "A new workspace starts from the whole kernel tree, not from its protected part alone. Default: $AUTON_ON_KERNEL.")
+    var onKernel = false
 
     @Flag(help: "Print the plan message as JSON.")
     var json = false
@@ -54,8 +56,9 @@ struct AutonPlan: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
+            let settings = try places.settings([SettingFlag("--kernel", \.paths.kernel, kernel)] + options.flags)
             let text = try goalText()
-            let mailbox = try places.openMailbox()
+            let mailbox = try settings.openMailbox()
             try Tools.require("git")
             let handwritten = try from.map { try Files.read(FilePath($0)) }
             // Taken first, so that of several at once one makes the workspace.
@@ -64,8 +67,9 @@ struct AutonPlan: AsyncParsableCommand {
             }
             defer { lock.release() }
             let workspace = try await Workspace.open(
-                FilePath(places.workspace), from: FilePath(kernel), origin: onKernel ? .kernel : .scaffold)
-            let planner = Planner(mailbox: mailbox, workspace: workspace, options: options)
+                FilePath(settings.paths.workspace), from: FilePath(settings.paths.kernel),
+                origin: onKernel || environment("AUTON_ON_KERNEL") != nil ? .kernel : .scaffold)
+            let planner = Planner(mailbox: mailbox, workspace: workspace, options: options.choice(settings))
             let plan: Plan? =
                 if let handwritten { try planner.plan(from: handwritten, at: from ?? "") } else if replan {
                     try await planner.replan()

@@ -9,7 +9,7 @@ import SystemPackage
 struct Planner {
     var mailbox: Mailbox
     var workspace: Workspace
-    var options: ModelOptions
+    var options: ModelChoice
 
     static let maxGoalBytes = 64 << 10
 
@@ -109,7 +109,7 @@ struct Planner {
     private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws
         -> Plan
     {
-        let transport = try options.openTransport(mailbox)
+        let transport = try options.openTransport(.manager, mailbox)
         if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
             throw AutonError(
                 .badConfiguration,
@@ -128,14 +128,16 @@ struct Planner {
         let tools = readingTools(ConfinedDirectory(tree.root))
         let opening = Transcript.Opening(
             conversation: name, role: "manager", maxTokens: options.maxTokens,
-            system: try options.openPrompts().load("manager", facts: ["turns": String(Self.maxTurns)]),
+            system: try options.openPrompts().load("manager", facts: ["turns": String(maxTurns)]),
             tools: (tools + [closing]).map(\.definition), baseTree: try await workspace.git.tree(of: main))
         // What was cut short is gone on with, unless it is about something else, such as another goal.
         if let begun = try Transcript(reading: mailbox.transcript(name)).requests.first, begun != [.user(request)] {
             mailbox.setAside("transcript/\(name).jsonl", because: "the Manager is asked something else now")
         }
-        let conversation = try Conversation(opening, at: mailbox.transcript(name), transport: transport) { complain($0) }
-        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: Self.maxTurns)
+        let conversation = try Conversation(
+            opening, at: mailbox.transcript(name), transport: transport, window: try options.window(.manager)
+        ) { complain($0) }
+        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {
         case .gaveUp(let reason):
             throw AutonError(.refused, "the Manager made no plan: \(reason)")
@@ -161,7 +163,7 @@ struct Planner {
         }
     }
 
-    private static let maxTurns = 30
+    private var maxTurns: Int { options.settings.roles[.manager].turns }
 
     private func stateTable() throws -> String {
         Table.format(try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary, $0.title] })

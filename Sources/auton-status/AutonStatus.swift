@@ -36,19 +36,20 @@ struct AutonStatus: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            var mailbox = Mailbox(FilePath(places.mailbox))
+            let settings = try places.settings()
+            var mailbox = Mailbox(FilePath(settings.paths.mailbox))
             mailbox.report = { complain($0) }
             if follow {
                 try Follower(log: mailbox.root.appending("log/progress")).run()
                 return .done
             }
             if tree {
-                let workspace = try places.openWorkspace()
+                let workspace = try settings.openWorkspace()
                 print(try await workspace.agentTree(of: workspace.main()))
                 return .done
             }
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
-            let ledger = Ledger(mailbox.root, caps: try Caps(environment))
+            let ledger = Ledger(mailbox.root, caps: Caps(settings.budget, deadline: environment("AUTON_BUDGET_DEADLINE")))
             let summary = try Summary(mailbox, budget: ledger.summary())
             if json {
                 print(try Summary.json(summary))

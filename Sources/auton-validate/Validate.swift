@@ -3,6 +3,7 @@ import AutonCommand
 import AutonGate
 import AutonKit
 import AutonMessages
+import AutonSettings
 import SystemPackage
 
 @main
@@ -44,12 +45,11 @@ struct Validate: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Build and boot this kernel tree.", valueName: "dir"))
     var directory: String?
 
-    @Option(
-        help: ArgumentHelp("Attempts until a task is blocked.", discussion: "Default: $AUTON_ATTEMPTS, or 3.", valueName: "n"))
+    @Option(help: .setting(\.team.attempts, "n"))
     var attempts: Int?
 
-    @Option(help: ArgumentHelp("Seconds until a boot counts as hung.", valueName: "s"))
-    var timeout: Double = 10
+    @Option(help: .setting(\.sandbox.bootSeconds, "s"))
+    var timeout: Double?
 
     @Flag(help: "Print the verdict as JSON.")
     var json = false
@@ -58,40 +58,39 @@ struct Validate: AsyncParsableCommand {
         let ways = [!tasks.isEmpty, commit != nil, directory != nil].filter { $0 }.count
         guard ways == 1 else { throw ValidationError("Give tasks, or --commit, or --directory.") }
         guard base == nil || commit != nil else { throw ValidationError("--base goes with --commit.") }
-        guard timeout > 0 else { throw ValidationError("--timeout must be positive.") }
-        guard attempts.map({ $0 > 0 }) ?? true else { throw ValidationError("--attempts must be positive.") }
     }
 
     func run() async throws {
         try await stage {
+            let settings = try places.settings([
+                SettingFlag("--attempts", \.team.attempts, attempts), SettingFlag("--timeout", \.sandbox.bootSeconds, timeout),
+            ])
             try Gate.requireTools()
             if let directory {
-                let judgement = try await Gate.judge(directory: FilePath(directory), bootSeconds: timeout)
+                let judgement = try await Gate.judge(directory: FilePath(directory), limits: settings.sandbox.limits)
                 return try show(judgement, of: directory)
             }
             if let commit {
-                var gate = try openGate()
+                var gate = try gate(settings)
                 gate.acceptsBrokenBase = true
                 return try show(try await gate.judge(byHand: commit, base: base), of: commit)
             }
-            return try await judgeTasks()
+            return try await judgeTasks(settings)
         }
     }
 
-    private func openGate() throws -> Gate {
-        var gate = Gate(workspace: try places.openWorkspace())
-        gate.bootSeconds = timeout
-        return gate
+    private func gate(_ settings: Settings) throws -> Gate {
+        Gate(workspace: try settings.openWorkspace(), limits: settings.sandbox.limits)
     }
 
     /// One task's error does not keep the others from being judged; the first one is the exit status.
-    private func judgeTasks() async throws -> ExitStatus {
-        let mailbox = try places.openMailbox(), maxAttempts = try maxAttempts()
+    private func judgeTasks(_ settings: Settings) async throws -> ExitStatus {
+        let mailbox = try settings.openMailbox()
         var status = ExitStatus.done
         for name in tasks {
             do {
                 let task = try mailbox.attempt(named: name)
-                let desk = Desk(mailbox: mailbox, gate: try openGate(), maxAttempts: maxAttempts)
+                let desk = Desk(mailbox: mailbox, gate: try gate(settings), maxAttempts: settings.team.attempts)
                 let (verdict, consequence) = try await desk.judge(task)
                 try Report(json: json).print(verdict, of: verdict.name, consequence: consequence)
                 if !verdict.accepted && status == .done { status = .refused }
@@ -106,14 +105,5 @@ struct Validate: AsyncParsableCommand {
     private func show(_ judgement: Judgement, of name: String) throws -> ExitStatus {
         try Report(json: json).print(judgement.verdict(on: AttemptID(task: "by-hand", attempt: 1)), of: name, consequence: nil)
         return judgement.accepted ? .done : .refused
-    }
-
-    private func maxAttempts() throws -> Int {
-        if let attempts { return attempts }
-        guard let text = environment("AUTON_ATTEMPTS") else { return 3 }
-        guard let number = Int(text), number > 0 else {
-            throw AutonError(.badConfiguration, "AUTON_ATTEMPTS is not a positive number", at: text)
-        }
-        return number
     }
 }

@@ -12,7 +12,7 @@ import Testing
         _ edits: [String: TestWorkspace.Edit], task: TaskMessage? = .sample(), in ws: TestWorkspace, seconds: Double = 10
     ) async throws -> Judgement {
         var gate = Gate(workspace: ws.workspace)
-        gate.bootSeconds = seconds
+        gate.limits.bootSeconds = seconds
         let judgement = try await gate.judge(
             commit: try await ws.commit(edits), base: try await ws.workspace.main(), task: task, purpose: "test")
         #expect(judgement.checks.map(\.name) == CheckName.all)

@@ -160,6 +160,19 @@ import Testing
         #expect(!mailbox.has(.verdict, "demo-001.1"))
         #expect(try mailbox.names(.task) == ["demo-001.1"])
     }
+
+    @Test func theSettingsBoundTheBuild() async throws {
+        let tree = try Temporary()
+        try tree.write(["Makefile": "all:\n\t@ulimit -v >&2; ulimit -f >&2; ulimit -p >&2; sleep 20\n"])
+        let limits = ["build_seconds=0.5", "memory_mib=300", "file_mib=2", "processes=100"].flatMap {
+            ["--set", "sandbox.\($0)"]
+        }
+        let result = try await Command(Self.program.string, ["--directory", tree.path.string] + limits).run()
+        #expect(result.ending == .exited(1))
+        let lines = result.output.text.split(separator: "\n").map { $0.drop { $0 == " " } }
+        #expect(lines.first?.hasSuffix("took more than 0.5 s") == true)
+        #expect(lines.dropFirst().prefix(3) == ["307200", "4096", "100"])
+    }
 }
 
 extension FilePath {

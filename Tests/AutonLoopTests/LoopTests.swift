@@ -66,15 +66,15 @@ import Testing
                 "out of budget; run again to go on once it is raised: auton-agent: the run's budget is used up: 0 tokens spent, 0 tokens reserved or abandoned, this turn may take "
             ))
         #expect(try Files.list(run.directory["mailbox/candidate"]) == [])
-        let time = try await run.auton("run", budget: ["SECONDS": "1.5"])
+        let time = try await run.auton("run", budget: ["WALL_MINUTES": "0.025"])
         #expect(time.status == ExitStatus.budget.rawValue)
         #expect(time.output.contains("out of budget; run again to go on once it is raised: "))
         #expect(time.output.contains("the run's time is used up"))
         // Wall time is that of the whole run, not of each start.
         let candidates = try Files.list(run.directory["mailbox/candidate"])
-        #expect(try await run.auton("run", budget: ["SECONDS": "1.5"]).status == ExitStatus.budget.rawValue)
+        #expect(try await run.auton("run", budget: ["WALL_MINUTES": "0.025"]).status == ExitStatus.budget.rawValue)
         #expect(try Files.list(run.directory["mailbox/candidate"]) == candidates)
-        let rest = try await run.auton("run", budget: ["TOKENS": "10000000", "SECONDS": "100000"])
+        let rest = try await run.auton("run", budget: ["TOKENS": "10000000", "WALL_MINUTES": "1000"])
         #expect(rest.status == 1)
         #expect(rest.output.contains(" of 10000000 tokens spent, 0 reserved, 0 abandoned\n"))
         try await run.expectAfter()

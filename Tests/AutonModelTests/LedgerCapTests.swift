@@ -51,19 +51,19 @@ import Testing
         #expect(
             await refusal(1000, at: next) { $0.usd = Money("0.05") }?.description
                 == "the run's budget is used up: $0.015 spent, $0.05 reserved or abandoned, this turn may take $0.01, the cap is $0.05; "
-                + "raise AUTON_BUDGET_USD to go on: boot-002.2 turn 4")
+                + "raise budget.usd to go on: boot-002.2 turn 4")
         #expect(
             await refusal(1000, at: next) { $0.tokens = 1000 }?.what
                 == "the run's budget is used up: 1500 tokens spent, 5000 tokens reserved or abandoned, this turn may take 1000 tokens, "
-                + "the cap is 1000 tokens; raise AUTON_BUDGET_TOKENS to go on")
+                + "the cap is 1000 tokens; raise budget.tokens to go on")
         #expect(
             await refusal(1000, at: next) { $0.taskUSD = Money("0.05") }?.what.hasPrefix(
-                "boot-002's budget is used up: $0.01 spent, $0.05 reserved or abandoned, this turn may take $0.01, the cap is $0.05; raise AUTON_BUDGET_TASK_USD"
+                "boot-002's budget is used up: $0.01 spent, $0.05 reserved or abandoned, this turn may take $0.01, the cap is $0.05; raise budget.task_usd"
             )
                 == true)
         #expect(
             await refusal(1000, at: next) { $0.taskTokens = 6000 }?.what.hasSuffix(
-                "the cap is 6000 tokens; raise AUTON_BUDGET_TASK_TOKENS to go on") == true)
+                "the cap is 6000 tokens; raise budget.task_tokens to go on") == true)
     }
 
     @Test func aRefusalReservesNothingAndRaisingTheCapGoesOn() async throws {
@@ -94,7 +94,7 @@ import Testing
         #expect(summary.tasks.mapValues(\.seconds) == ["a-1": 30, "b-1": 49])
         #expect(summary.run.seconds == 79)
         let error = await refusal(1, at: turn("a-1.2")) { $0.taskSeconds = 30 }
-        #expect(error?.description.hasPrefix("a-1's time is used up: 30 s of 30 s; raise AUTON_BUDGET_TASK_SECONDS") == true)
+        #expect(error?.description.hasPrefix("a-1's time is used up: 30 s of 30 s; raise budget.task_wall_minutes") == true)
         #expect(error?.status == .budget)
         #expect(await refusal(1, at: turn("a-1.2")) { $0.taskSeconds = 31 } == nil)
         #expect(await refusal(1, at: turn("c-1.1")) { $0.taskSeconds = 0 }?.status == .budget)
@@ -115,7 +115,7 @@ import Testing
         let error = await refusal(10, at: first) { $0.deadline = 1_700_000_000 }
         #expect(error?.status == .budget)
         #expect(
-            error?.what == "the run's time is used up, it ended at 2023-11-14 22:13:20 UTC; raise AUTON_BUDGET_SECONDS to go on")
+            error?.what == "the run's time is used up, it ended at 2023-11-14 22:13:20 UTC; raise budget.wall_minutes to go on")
     }
 
     @Test func aWarningIsSaidOnceForEveryCap() throws {

@@ -1,4 +1,5 @@
 import AutonKit
+@testable import AutonSettings
 import AutonMessages
 import TestSupport
 import Testing
@@ -82,18 +83,37 @@ import Testing
     func anUnknownModelNeverCountsAsNothing(_ model: String) async {
         let error = await failure { try shipped.price(of: model) }
         #expect(error?.status == .badConfiguration)
-        #expect(error?.what == "no price is known for the model \(model); add a line for it (0 if it costs nothing)")
+        #expect(
+            error?.what
+                == "no price is known for the model \(model); set prices.\"\(model)\".input and output (0 if it costs nothing)")
         #expect(error?.location == "\(Program.package)/data/models.tsv")
     }
 
-    @Test func whatIsAddedCounts() throws {
-        let free = ModelPrice(rates: try #require(.init(input: .zero, output: .zero)))
-        let dear = ModelPrice(rates: try #require(.init(input: Money("7")!, output: Money("9")!)), window: 5)
+    private func settings(_ prices: [String: Settings.Price]) -> Settings {
+        var settings = Settings()
+        settings.paths.models = "\(Program.package)/data/models.tsv"
+        settings.prices = prices
+        return settings
+    }
+
+    @Test func whatIsConfiguredCounts() throws {
         let table = try PriceTable(
-            reading: Program.package.appending("data/models.tsv"), adding: ["qwen3:8b": free, "claude-opus-5-5": dear])
+            settings([
+                "qwen3:8b": Settings.Price(input: 0, output: 0),
+                "claude-opus-5-5": Settings.Price(input: 7, output: 9, window: 5),
+                "claude-haiku-5-5": Settings.Price(window: 50_000),
+            ]))
         #expect(try table.price(of: "qwen3:8b").cost(of: TokenUsage(input: 1000, output: 1000)) == .zero)
-        #expect(try table.price(of: "claude-opus-5-5") == dear)
-        #expect(dear.rates.cacheWrite.usd == "0.00000875" && dear.rates.cacheRead.usd == "0.0000007")
+        let dear = try table.price(of: "claude-opus-5-5")
+        #expect(dear.rates.cacheWrite.usd == "0.00000875" && dear.rates.cacheRead.usd == "0.0000007" && dear.window == 5)
+        let smaller = try table.price(of: "claude-haiku-5-5"), shippedHaiku = try shipped.price(of: "claude-haiku-5-5")
+        #expect(smaller.rates == shippedHaiku.rates && smaller.long == shippedHaiku.long && smaller.window == 50_000)
+    }
+
+    @Test func aPriceOfAnUnknownModelMustBeWhole() async {
+        let error = await failure { try PriceTable(settings(["llama": Settings.Price(input: 0)])) }
+        #expect(error?.status == .badConfiguration)
+        #expect(error?.description == "prices.\"llama\" needs input and output")
     }
 
     @Test func aTableThatIsNotThereHasNoPrices() async throws {

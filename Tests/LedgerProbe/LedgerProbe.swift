@@ -1,6 +1,7 @@
 import AutonKit
 import AutonMessages
 import AutonModel
+import AutonSettings
 import Glibc
 import SystemPackage
 
@@ -26,7 +27,7 @@ struct LedgerProbe {
         guard arguments.count == 5, let turns = Int(arguments[3]) else {
             throw AutonError(.usage, "MAILBOX CONVERSATION TURNS USED")
         }
-        let caps = try Caps { name in getenv(name).map { String(cString: $0) } }
+        let caps = Caps(try Settings.load().budget)
         let tenDollars = Money(picodollars: 10_000_000_000_000)
         guard let rates = ModelPrice.Rates(input: tenDollars, output: tenDollars, cacheWrite: tenDollars) else {
             throw AutonError(.bug, "no price")

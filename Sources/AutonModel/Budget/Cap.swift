@@ -70,8 +70,17 @@ struct Cap: Equatable {
                     + "this turn may take \(show(needed)), the cap is \(show(limit))"
             }
         return AutonError(
-            .budget, "\(what); raise AUTON_BUDGET_\(kind.rawValue.uppercased()) to go on",
+            .budget, "\(what); raise \(setting) to go on",
             at: "\(turn.conversation) turn \(turn.number)")
+    }
+
+    /// The setting that it comes from.
+    private var setting: String {
+        switch kind {
+        case .seconds: "budget.wall_minutes"
+        case .taskSeconds: "budget.task_wall_minutes"
+        case .usd, .tokens, .taskUSD, .taskTokens: "budget.\(kind.rawValue)"
+        }
     }
 
     func warning(_ turn: Turn) -> String {

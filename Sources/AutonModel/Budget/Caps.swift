@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 
 /// How much a run, and each of its tasks, may use. What is nil is not bounded.
 package struct Caps: Sendable, Equatable {
@@ -18,26 +19,17 @@ package struct Caps: Sendable, Equatable {
 
     package init() {}
 
-    /// The caps that environment variables set: `AUTON_BUDGET_USD`, `_TOKENS`, `_TASK_USD`, `_TASK_TOKENS`, `_TASK_SECONDS`, `_SECONDS`,
-    /// `_DEADLINE`, `_WARN`.
+    /// The caps that are configured.
     ///
-    /// - Parameter value: of the variable of that name, nil if it is not set.
-    /// - Throws: `AutonError` with `.badConfiguration` for what is no such amount.
-    package init(_ value: (String) -> String?) throws {
-        func get<T>(_ name: String, _ what: String, _ parse: (String) -> T?) throws -> T? {
-            guard let text = value("AUTON_BUDGET_" + name) else { return nil }
-            if let amount = parse(text) { return amount }
-            throw AutonError(.badConfiguration, "“\(text)” is no \(what)", at: "AUTON_BUDGET_" + name)
-        }
-        func count(_ text: String) -> Int? { Int(text).flatMap { $0 >= 0 ? $0 : nil } }
-        func seconds(_ text: String) -> Double? { FixedPoint.parse(text.utf8, digits: 3).map { Double($0) / 1000 } }
-        usd = try get("USD", "amount in US dollars, such as 5.50") { Money($0) }
-        tokens = try get("TOKENS", "number of tokens", count)
-        taskUSD = try get("TASK_USD", "amount in US dollars, such as 5.50") { Money($0) }
-        taskTokens = try get("TASK_TOKENS", "number of tokens", count)
-        taskSeconds = try get("TASK_SECONDS", "number of seconds", seconds)
-        deadline = try get("DEADLINE", "number of seconds since 1970", seconds)
-        self.seconds = try get("SECONDS", "number of seconds", seconds)
-        warn = try get("WARN", "share, 0 to 1") { seconds($0).flatMap { $0 <= 1 ? $0 : nil } } ?? warn
+    /// - Parameter deadline: of the run, in seconds since 1970 (`$AUTON_BUDGET_DEADLINE`, from the loop); nil if it has none.
+    package init(_ budget: Settings.Budget, deadline: String? = nil) {
+        usd = budget.usd.flatMap(Money.init(dollars:))
+        tokens = budget.tokens
+        taskUSD = budget.taskUSD.flatMap(Money.init(dollars:))
+        taskTokens = budget.taskTokens
+        taskSeconds = budget.taskWallMinutes.map { $0 * 60 }
+        seconds = budget.wallMinutes.map { $0 * 60 }
+        self.deadline = deadline.flatMap { Double($0) }
+        warn = budget.warn
     }
 }

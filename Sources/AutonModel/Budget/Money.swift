@@ -16,6 +16,13 @@ package struct Money: Sendable, Hashable, Comparable, CustomStringConvertible {
         self.init(utf8: text.utf8)
     }
 
+    /// A number of dollars, to a millionth; too much is the largest amount. Nil if it is negative.
+    package init?(dollars: Double) {
+        guard dollars >= 0 else { return nil }
+        let millionths = (dollars * 1e6).rounded()
+        picodollars = millionths < 9e12 ? Int(millionths) * 1_000_000 : .max
+    }
+
     init?(utf8: some Collection<UInt8>) {
         guard let value = FixedPoint.parse(utf8, digits: 12) else { return nil }
         picodollars = value

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import SystemPackage
 
 /// The prices of models by name, from a file and from what the user adds.
@@ -14,9 +15,8 @@ package struct PriceTable: Sendable {
 
     /// Reads a file like `data/models.tsv`, which tells its own format; one that is not there has no prices.
     ///
-    /// - Parameter added: prices that come on top, and in place of those of the same names.
     /// - Throws: `AutonError` with `.badConfiguration` and the line if the file is malformed.
-    package init(reading path: FilePath, adding added: [String: ModelPrice] = [:]) throws {
+    package init(reading path: FilePath) throws {
         place = path.string
         prices = [:]
         if Files.exists(path) {
@@ -27,7 +27,30 @@ package struct PriceTable: Sendable {
                 }
             }
         }
-        prices.merge(added) { _, new in new }
+    }
+
+    /// The table that comes with the programs, and over it what is configured; what a configured price leaves out is that of
+    /// the table.
+    ///
+    /// - Throws: `AutonError` with `.badConfiguration` if that leaves a model without a price of input or output.
+    package init(_ settings: Settings) throws {
+        self = try PriceTable(reading: FilePath(settings.paths.models))
+        for (name, given) in settings.prices {
+            let known = find(name)
+            func price(_ dollars: Double?, _ known: Money?) -> Money? {
+                dollars.flatMap(Money.init(dollars:)) ?? known.map { Money(picodollars: $0.picodollars * 1_000_000) }
+            }
+            guard let input = price(given.input, known?.rates.input), let output = price(given.output, known?.rates.output),
+                let rates = ModelPrice.Rates(
+                    input: input, output: output,
+                    // Those of the table belong to the table's input.
+                    cacheWrite: price(given.cacheWrite, given.input == nil ? known?.rates.cacheWrite : nil),
+                    cacheRead: price(given.cacheRead, given.input == nil ? known?.rates.cacheRead : nil))
+            else { throw AutonError(.badConfiguration, "prices.\"\(name)\" needs input and output") }
+            prices[name] = ModelPrice(
+                rates: rates, long: given.input == nil && given.output == nil ? known?.long : nil,
+                window: given.window ?? known?.window)
+        }
     }
 
     /// The price of a model: that of its name, or else of its name without a date at the end, `-20260901`. Nothing else is guessed: a
@@ -37,7 +60,9 @@ package struct PriceTable: Sendable {
     package func price(of model: String) throws -> ModelPrice {
         if let price = find(model) { return price }
         throw AutonError(
-            .badConfiguration, "no price is known for the model \(model); add a line for it (0 if it costs nothing)", at: place)
+            .badConfiguration,
+            "no price is known for the model \(model); set prices.\"\(model)\".input and output (0 if it costs nothing)",
+            at: place)
     }
 
     /// As `price(of:)`, nil if there is none.
