@@ -3,14 +3,16 @@ PREFIX ?= /usr/local
 GOAL ?=
 MODEL ?=
 RUN ?= 01-minimal-boot
-WORKSPACE ?= workspace
-MAILBOX ?= mailbox
-KERNEL ?= kernel
+# What is not given here is as auton.toml says.
+WORKSPACE ?=
+MAILBOX ?=
+KERNEL ?=
 
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
 SWIFT_FLAGS := -c release --static-swift-stdlib
-AUTON := AUTON_WORKSPACE='$(WORKSPACE)' AUTON_MAILBOX='$(MAILBOX)' AUTON_KERNEL='$(KERNEL)' $(if $(MODEL),AUTON_MODEL='$(MODEL)') $(if $(STRICT),AUTON_STRICT=1) ./auton
+given = $(if $($1),AUTON_$1='$($1)')
+AUTON := $(foreach name,WORKSPACE MAILBOX KERNEL MODEL,$(call given,$(name))) $(if $(STRICT),AUTON_STRICT=1) ./auton
 export AUTON_GOAL := $(GOAL)
 
 .PHONY: help deps build run watch status boot kernel replay provenance test lint bench install clean
@@ -47,13 +49,13 @@ boot: deps
 	@$(AUTON) boot
 
 kernel: deps
-	@$(MAKE) --no-print-directory -C $(KERNEL)
+	@$(MAKE) --no-print-directory -C $(or $(KERNEL),kernel)
 
 replay: build
 	@$(AUTON) replay '$(RUN)'
 
 provenance: build
-	@AUTON_KERNEL='$(KERNEL)' scripts/provenance
+	@AUTON_KERNEL='$(or $(KERNEL),kernel)' scripts/provenance
 
 test: deps
 	@swift test --no-parallel
