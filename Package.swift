@@ -20,7 +20,7 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
-        .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonModel", dependencies: ["AutonKit", "AutonMessages", "AutonSettings", system]),
         .target(name: "AutonAgents", dependencies: ["AutonModel", "AutonKit", "AutonCommand", system, argumentParser]),
         .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
         .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", argumentParser, system]),

@@ -1,10 +1,13 @@
 import AutonKit
+import Glibc
 import SystemPackage
 import TestSupport
 import Testing
 
-/// Where the settings get to, through the real front and the real programs.
+/// Where the settings and the API key get to, through the real front and the real programs.
 @Suite struct FrontSettingsTests {
+    private static let secret = "sk-ant-secret-0123456789"
+
     private func finish(_ command: Command) async throws -> Outcome {
         let result = try await command.run()
         guard case .exited(let status) = result.ending else { throw AutonError(.bug, "ended with \(result.ending)") }
@@ -54,6 +57,45 @@ import Testing
         }
         #expect(try await run.auton("--help").status == 0)
         #expect(try run.directory.contents() == before)
+    }
+
+    @Test func whoDoesNotAskTheModelHasNoKey() async throws {
+        let run = try LoopRun()
+        for name in ["plan", "agent", "validate", "merge", "compose", "status", "answer", "config"].map({ "auton-\($0)" }) {
+            let real = Program.directory.appending(name)
+            try run.directory.write("bin/\(name)", "#!/bin/sh\nenv >>seen.\(name)\nexec '\(real)' \"$@\"\n")
+            chmod(run.directory["bin"].appending(name).string, 0o755)
+        }
+        func auton(_ arguments: String...) async throws -> Outcome {
+            var command = run.command()
+            command.arguments += arguments
+            command.environment["AUTON_BIN"] = run.directory["bin"].string
+            command.environment["AUTON_MAILBOX"] = "mailbox"
+            command.environment["AUTON_MODEL"] = "exec:env >>seen.model; sh input/model"
+            command.environment["ANTHROPIC_API_KEY"] = Self.secret
+            command.environment["ANTHROPIC_AUTH_TOKEN"] = Self.secret
+            // Were these taken for the front's own, they would stay in the environment.
+            command.environment["api_key"] = "x"
+            command.environment["auth_token"] = "x"
+            return try await finish(command)
+        }
+        #expect(try await auton("plan", "--from", "input/plan.json").status == 0)
+        try Files.createDirectories(run.directory["mailbox/log"])
+        let step = try await auton("step", "lib-001")
+        #expect(step == Outcome(status: 0))
+        #expect(try await auton("status").status == 0)
+        #expect(try await auton("compose").status == 0)
+        #expect(try await auton("answer", "list").status == 0)
+        let config = try await auton("config")
+        #expect(config.output.hasSuffix("\n# API key: environment ANTHROPIC_API_KEY\n"))
+
+        var have: [String] = []
+        for (path, text) in try run.directory.contents() where text.contains(Self.secret) { have.append(path) }
+        #expect(have.sorted() == ["seen.auton-agent", "seen.auton-config", "seen.auton-plan"])
+        for name in ["validate", "merge", "compose", "status", "answer"] {
+            #expect(try run.directory.read("seen.auton-\(name)").contains("AUTON_SHARE="))
+        }
+        #expect(try run.directory.read("seen.model").contains("AUTON_TURN=1"))
     }
 
     @Test func theSandboxsLimitsReachTheAgentsTools() async throws {
