@@ -4,9 +4,10 @@ GOAL ?=
 MODEL ?=
 RUN ?= 01-minimal-boot
 ARGS ?=
-WORKSPACE ?= workspace
-MAILBOX ?= mailbox
-KERNEL ?= kernel
+# What is not given here is as auton.toml says.
+WORKSPACE ?=
+MAILBOX ?=
+KERNEL ?=
 
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
@@ -14,12 +15,12 @@ SWIFT_FLAGS := -c release --static-swift-stdlib
 # To the programs through the environment, so that a path or goal may hold any character.
 export AUTON_GOAL := $(GOAL)
 FRONT := run watch status boot kernel replay provenance
-$(FRONT): export AUTON_WORKSPACE := $(WORKSPACE)
-$(FRONT): export AUTON_MAILBOX := $(MAILBOX)
-$(FRONT): export AUTON_KERNEL := $(KERNEL)
-ifneq ($(MODEL),)
-$(FRONT): export AUTON_MODEL := $(MODEL)
+define given
+ifneq ($($(1)),)
+$(FRONT): export AUTON_$(1) := $($(1))
 endif
+endef
+$(foreach name,WORKSPACE MAILBOX KERNEL MODEL,$(eval $(call given,$(name))))
 ifneq ($(STRICT),)
 $(FRONT): export AUTON_STRICT := 1
 endif
@@ -59,7 +60,7 @@ boot: deps
 	@./auton boot
 
 kernel: deps
-	@$(MAKE) --no-print-directory -C "$$AUTON_KERNEL"
+	@$(MAKE) --no-print-directory -C "$${AUTON_KERNEL:-kernel}"
 
 replay: build
 	@./auton replay '$(RUN)'

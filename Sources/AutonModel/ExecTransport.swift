@@ -1,9 +1,10 @@
 import AutonKit
+import AutonSettings
 import Glibc
 
 /// Asks a command: one request JSON on its standard input, one response JSON on its standard output, for every turn.
 ///
-/// It runs by `sh -c`, in our environment with `AUTON_CONVERSATION` and `AUTON_TURN` added.
+/// It runs by `sh -c`, in our environment with `AUTON_CONVERSATION` and `AUTON_TURN` added, the key to the API left out.
 package struct ExecTransport: Transport {
     package let model = "exec model"
     private let command: String
@@ -29,7 +30,7 @@ package struct ExecTransport: Transport {
         var entry = environ
         while let text = entry.pointee {
             let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            if pair.count == 2 { variables[String(pair[0])] = String(pair[1]) }
+            if pair.count == 2 && !APIKey.variables.contains(String(pair[0])) { variables[String(pair[0])] = String(pair[1]) }
             entry += 1
         }
         return variables

@@ -110,7 +110,7 @@ import Testing
         #expect(result.ending == .exited(78))
         #expect(
             result.errors.text.hasPrefix(
-                "auton-plan: the recording is of another goal; a goal of your own needs a model (--model exec:COMMAND or file:DIR): "
+                "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND or file:DIR): "
             ))
         #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
     }

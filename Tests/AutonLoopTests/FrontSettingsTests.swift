@@ -1,0 +1,139 @@
+import AutonKit
+import Glibc
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Where the settings and the API key get to, through the real front and the real programs.
+@Suite struct FrontSettingsTests {
+    private static let secret = "sk-ant-secret-0123456789"
+
+    private func finish(_ command: Command) async throws -> Outcome {
+        let result = try await command.run()
+        guard case .exited(let status) = result.ending else { throw AutonError(.bug, "ended with \(result.ending)") }
+        return Outcome(status: status, output: result.output.text, errors: result.errors.text)
+    }
+
+    @Test func theLoopIsAsTheFileSays() async throws {
+        let run = try LoopRun()
+        try run.directory.write(
+            "auton.toml",
+            """
+            [model]
+            uri = "exec:sh input/model"
+            [team]
+            developers = 6
+            [paths]
+            mailbox = "a box"
+            workspace = "work"
+            """)
+        var plan = run.command("plan", "--from", "input/plan.json")
+        plan.environment["AUTON_MODEL"] = nil
+        #expect(try await finish(plan).status == 0)
+        // In place of carrying a task it says what it was given.
+        try run.directory.write("launch", "echo \"$MAKEFLAGS $AUTON_MAILBOX $AUTON_WORKSPACE $AUTON_MODEL\" >>seen; exit 1\n")
+        var loop = run.command("run")
+        loop.environment["AUTON_MODEL"] = nil
+        loop.environment["LAUNCH"] = "sh launch"
+        loop.environment["AUTON_WORKSPACE"] = "elsewhere"
+        #expect(try await finish(loop).status == ExitStatus.tryAgain.rawValue)
+        let seen = try run.directory.read("seen")
+        #expect(seen.contains("-j6") && seen.contains(" a box elsewhere exec:sh input/model\n"), "\(seen)")
+        #expect(
+            try Files.list(run.directory.path).filter { !$0.hasPrefix("seen") } == [
+                "a box", "auton.toml", "input", "launch", "work",
+            ])
+    }
+
+    @Test func aBadFileStopsItBeforeItDoesAnything() async throws {
+        let run = try LoopRun()
+        let text = "[team]\ndevelopers = 2\n"
+        try run.directory.write("auton.toml", text)
+        let before = try run.directory.contents()
+        for words in [["run"], ["replay"], ["watch"], ["record", "x"], ["boot"]] {
+            let outcome = try await run.auton(words)
+            #expect(outcome.status == 78 && outcome.output == "")
+            #expect(outcome.errors == "auton-config: auton.toml:2: team.developers must be an integer from 3 to 6, not 2\n")
+        }
+        #expect(try await run.auton("--help").status == 0)
+        #expect(try run.directory.contents() == before)
+    }
+
+    @Test func whoDoesNotAskTheModelHasNoKey() async throws {
+        let run = try LoopRun()
+        for name in ["plan", "agent", "validate", "merge", "compose", "status", "answer", "config"].map({ "auton-\($0)" }) {
+            let real = Program.directory.appending(name)
+            try run.directory.write("bin/\(name)", "#!/bin/sh\nenv >>seen.\(name)\nexec '\(real)' \"$@\"\n")
+            chmod(run.directory["bin"].appending(name).string, 0o755)
+        }
+        func auton(_ arguments: String...) async throws -> Outcome {
+            var command = run.command()
+            command.arguments += arguments
+            command.environment["AUTON_BIN"] = run.directory["bin"].string
+            command.environment["AUTON_MAILBOX"] = "mailbox"
+            command.environment["AUTON_MODEL"] = "exec:env >>seen.model; sh input/model"
+            command.environment["ANTHROPIC_API_KEY"] = Self.secret
+            command.environment["ANTHROPIC_AUTH_TOKEN"] = Self.secret
+            // Were these taken for the front's own, they would stay in the environment.
+            command.environment["api_key"] = "x"
+            command.environment["auth_token"] = "x"
+            return try await finish(command)
+        }
+        #expect(try await auton("plan", "--from", "input/plan.json").status == 0)
+        try Files.createDirectories(run.directory["mailbox/log"])
+        let step = try await auton("step", "lib-001")
+        #expect(step == Outcome(status: 0))
+        #expect(try await auton("status").status == 0)
+        #expect(try await auton("compose").status == 0)
+        #expect(try await auton("answer", "list").status == 0)
+        let config = try await auton("config")
+        #expect(config.output.hasSuffix("\n# API key: environment ANTHROPIC_API_KEY\n"))
+
+        var have: [String] = []
+        for (path, text) in try run.directory.contents() where text.contains(Self.secret) { have.append(path) }
+        #expect(have.sorted() == ["seen.auton-agent", "seen.auton-config", "seen.auton-plan"])
+        for name in ["validate", "merge", "compose", "status", "answer"] {
+            #expect(try run.directory.read("seen.auton-\(name)").contains("AUTON_SHARE="))
+        }
+        #expect(try run.directory.read("seen.model").contains("AUTON_TURN=1"))
+    }
+
+    @Test func theSandboxsLimitsReachTheAgentsTools() async throws {
+        let run = try LoopRun()
+        #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
+        try run.directory.write(
+            "auton.toml",
+            """
+            sandbox = { seconds = 7, max_seconds = 9, memory_mib = 300, output_kib = 5 }
+            roles.architect.turns = 17
+            model.max_tokens = 12345
+            """)
+        var agent = run.command("agent", "lib-001")
+        agent.environment["AUTON_MODEL"] = "exec:cat >request; sh input/model"
+        #expect(try await finish(agent) == Outcome(status: 0, output: "task/lib-001.1\n"))
+        let request = try run.directory.read("request")
+        for part in [#""maximum":9,"#, "Wall time limit; 7 if left out", "12345", "17 turns", "300 MiB"] {
+            #expect(request.contains(part), "\(part)")
+        }
+    }
+
+    @Test func reviewsWaitForASeat() async throws {
+        let run = try LoopRun()
+        for arguments in [
+            ["plan", "--from", "input/plan.json"], ["agent", "lib-001"], ["validate", "lib-001"],
+            ["agent", "--role", "reviewer", "lib-001"], ["merge", "lib-001"], ["agent", "lib-004"], ["validate", "lib-004"],
+            ["agent", "lib-005"], ["validate", "lib-005"],
+        ] {
+            #expect(try await run.auton(arguments).status == 0, "\(arguments)")
+        }
+        func review(_ task: String) async throws -> Int32 {
+            var command = run.command("agent", "--role", "reviewer", "--set", "team.reviewers=1", task)
+            command.environment["AUTON_MODEL"] = "exec:echo begin >>reviews; sleep 0.5; echo end >>reviews; sh input/model"
+            return try await finish(command).status
+        }
+        async let one = review("lib-004")
+        async let other = review("lib-005")
+        #expect(try await [one, other] == [0, 0])
+        #expect(try run.directory.read("reviews") == "begin\nend\nbegin\nend\n")
+    }
+}
