@@ -48,7 +48,9 @@ let package = Package(
             exclude: ["Golden"]),
         .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonSettingsTests", dependencies: ["TestSupport", "AutonSettings", "AutonKit", system]),
-        .testTarget(name: "AutonLoopTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system]),
+        .testTarget(
+            name: "AutonLoopTests",
+            dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", "AutonMessages", system]),
         .executableTarget(
             name: "ledger-probe", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system],
             path: "Tests/LedgerProbe"),
