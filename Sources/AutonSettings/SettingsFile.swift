@@ -37,6 +37,11 @@ struct SettingsFile {
             throw malformed(at: Self.place(ofFirstNonText: bytes), "not UTF-8 text")
         }
         if text.unicodeScalars.first == "\u{FEFF}" { text.unicodeScalars.removeFirst() }
+        // The parser would end text there.
+        for escape in ["\\u0000", "\\U00000000"] {
+            guard let found = text.firstRange(of: escape) else { continue }
+            throw malformed(at: Self.place(after: text[..<found.lowerBound]), "text cannot have the character \(escape)")
+        }
         do {
             _ = try TOMLTable(string: text)
         } catch let error as TOMLParseError {
@@ -54,8 +59,12 @@ struct SettingsFile {
         var statement = ""
         var start = 1
         for (number, line) in text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+            let isFirst = statement.isEmpty
             statement += String(Substring(line)) + "\n"
-            guard let table = try? TOMLTable(string: statement) else { continue }
+            // Of several lines the last one closes an array or text; to try them all would take a minute for long text.
+            guard isFirst || line.contains(where: "]\"'".utf8.contains), let table = try? TOMLTable(string: statement) else {
+                continue
+            }
             let words = statement.drop { $0 == " " || $0 == "\t" }
             if words.first == "[" {
                 section = Self.names(in: table)
@@ -114,11 +123,16 @@ struct SettingsFile {
         AutonError(.badConfiguration, "\(name):\(place.line):\(place.column): \(what)")
     }
 
-    /// Where the first byte is that no text has, counted in lines and characters from 1.
     private static func place(ofFirstNonText bytes: [UInt8]) -> (line: Int, column: Int) {
         let mended = String(decoding: bytes, as: UTF8.self).utf8
-        let text = String(decoding: zip(bytes, mended).prefix { $0 == $1 && $0 != 0 }.map(\.0), as: UTF8.self).unicodeScalars
-        return (text.count { $0 == "\n" } + 1, text.reversed().prefix { $0 != "\n" }.count + 1)
+        let text = zip(bytes, mended).prefix { $0 == $1 && $0 != 0 }.map(\.0)
+        return place(after: String(decoding: text, as: UTF8.self)[...])
+    }
+
+    /// Where the next character would be, counted in lines and characters from 1.
+    private static func place(after text: Substring) -> (line: Int, column: Int) {
+        let scalars = text.unicodeScalars
+        return (scalars.count { $0 == "\n" } + 1, scalars.reversed().prefix { $0 != "\n" }.count + 1)
     }
 }
 

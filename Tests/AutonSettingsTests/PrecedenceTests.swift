@@ -81,6 +81,20 @@ import Testing
         #expect(try load(file: "[model.headers]\na = \"1\"\nb = \"2\"").model.headers == ["a": "1", "b": "2"])
     }
 
+    @Test func valuesOfManyLines() throws {
+        let file = """
+            \u{FEFF}[model]
+            uri = \"\"\"
+            \(String(repeating: "echo\n", count: 10_000))\"\"\" # ]
+            name = '''
+            [a]'''
+            max_tokens = 5
+            """
+        let settings = try load(file: file)
+        #expect(settings.model.uri?.count == 50_000 && settings.model.name == "[a]" && settings.model.maxTokens == 5)
+        #expect(settings.source(of: .of(\.model.maxTokens)) == .file(directory["a.toml"].string, line: 10_006))
+    }
+
     @Test func whatIsParticularToARole() throws {
         let settings = try load(
             file: """

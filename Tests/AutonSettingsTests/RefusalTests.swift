@@ -12,6 +12,7 @@ import Testing
         ("[team", "1:6: Error while parsing table header: encountered end-of-file"),
         ("a = 1\na = 2", "2:5: Error while parsing key-value pair: cannot redefine existing integer 'a'"),
         ("model.name = \"é\" x", "1:18: Error while parsing key-value pair: expected a comment or whitespace, saw 'x'"),
+        ("\nmodel.name = \"a\\u0000b\"", "2:16: text cannot have the character \\u0000"),
         // Unknown: the nearest key, if one is near.
         ("[budget]\n# a comment\nusdd = 5", "3: unknown key budget.usdd; did you mean budget.usd?"),
         ("team = { developer = 4 }", "1: unknown key team.developer; did you mean team.developers?"),
