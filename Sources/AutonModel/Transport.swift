@@ -35,9 +35,9 @@ extension Transport {
     package func close(_ conversation: String) throws {}
 }
 
-/// The transports, chosen by URI.
+/// The transports, chosen by URI; that to a server is opened where libcurl is linked.
 package enum Transports {
-    package static let help = "replay:RUN, exec:COMMAND or file:DIR"
+    package static let help = "replay:RUN, exec:COMMAND, file:DIR and https://SERVER"
 
     /// - Parameters:
     ///   - runs: the directory of recorded runs.

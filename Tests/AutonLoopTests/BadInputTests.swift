@@ -128,7 +128,10 @@ import Testing
         try run.directory.write("runs/07-one/transcript/plan-1.jsonl", "")
         for (model, expected) in [
             ("replay:nowhere", "auton-plan: no recording nowhere (there are: 07-one)\n"),
-            ("telnet:x", "auton-plan: no such transport (there are replay:RUN, exec:COMMAND or file:DIR): telnet:x\n"),
+            (
+                "telnet:x",
+                "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): telnet:x\n"
+            ),
         ] {
             let outcome = try await run.auton("plan", "--model", model, "--runs", "runs", "A goal")
             #expect(outcome == Outcome(status: 78, errors: expected))

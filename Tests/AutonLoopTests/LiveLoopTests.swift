@@ -33,8 +33,14 @@ import Testing
         }
     }
 
+    /// With ids that the API takes.
     private func content(_ answer: MessagesResponse) throws -> JSONValue {
-        try CompactJSON.decode(JSONValue.self, from: CompactJSON.encode(answer.content), at: "content")
+        let blocks = answer.content.map { block in
+            guard case .toolUse(var use) = block else { return block }
+            use.id = use.id.replacing(".", with: "-")
+            return .toolUse(use)
+        }
+        return try CompactJSON.decode(JSONValue.self, from: CompactJSON.encode(blocks), at: "content")
     }
 
     private func live(_ fake: FakeModel, _ more: [String: String] = [:]) async throws -> (LoopRun, Outcome) {
@@ -96,9 +102,10 @@ import Testing
         let (run, outcome) = try await live(fake, ["AUTON_BUDGET_USD": "\(cap)"])
         #expect(outcome.status == ExitStatus.budget.rawValue, "\(outcome.output)")
         #expect(outcome.output.contains("raise budget.usd to go on"))
-        let billed = try await fake.log().compactMap { entry -> Double? in
-            if case .number(let total)? = entry["total_usd"] { total } else { nil }
-        }.max() ?? 0
+        let billed =
+            try await fake.log().compactMap { entry -> Double? in
+                if case .number(let total)? = entry["total_usd"] { total } else { nil }
+            }.max() ?? 0
         #expect(billed > 0 && billed <= cap)
         #expect(try await self.run(run, fake, ["AUTON_BUDGET_USD": "50"]).status == 1)
         try await run.expectAfter()

@@ -86,7 +86,9 @@ import Testing
         let scripted = ScriptedTransport(replies)
         let error = await failure { try await talk(metered(scripted, prices: PriceTable()), ["a"]) }
         #expect(error?.status == .badConfiguration)
-        #expect(error?.what == "no price is known for the model scripted; add a line for it (0 if it costs nothing)")
+        #expect(
+            error?.what
+                == "no price is known for the model scripted; set prices.\"scripted\".input and output (0 if it costs nothing)")
         #expect(scripted.requests.isEmpty && !Files.exists(scene.directory["mailbox"]))
         try await talk(metered(scripted, needsPrice: false, prices: PriceTable()), ["a"])
         #expect(try scene.summary().run.spent == Amount(usd: .zero, tokens: 60))

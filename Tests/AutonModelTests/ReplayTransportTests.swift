@@ -103,6 +103,7 @@ import Testing
     func unknownTransportsListWhatThereIs(_ uri: String) async throws {
         let error = await failure { try Transports.open(uri, runs: directory["runs"], strict: false) { _ in } }
         #expect(error?.status == .badConfiguration)
-        #expect(error?.description == "no such transport (there are replay:RUN, exec:COMMAND or file:DIR): \(uri)")
+        #expect(
+            error?.description == "no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): \(uri)")
     }
 }

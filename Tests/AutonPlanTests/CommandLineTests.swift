@@ -49,15 +49,22 @@ import Testing
     }
 
     @Test func anUnknownTransportListsWhatThereIs() async throws {
-        let outcome = try await scene.plan("--model", "http://example.org", "Build a kernel")
+        let outcome = try await scene.plan("--model", "telnet:x", "Build a kernel")
         #expect(
             outcome
                 == Outcome(
                     status: 78,
-                    errors: "auton-plan: no such transport (there are replay:RUN, exec:COMMAND or file:DIR): http://example.org\n"
+                    errors:
+                        "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): telnet:x\n"
                 ))
         // The goal is not lost: with a model it is planned.
         #expect(try scene.mailbox.all(Goal.self).map(\.text) == ["Build a kernel"])
+    }
+
+    @Test func aServerWithoutAKey() async throws {
+        let outcome = try await scene.plan("--model", "http://127.0.0.1:9", "Build a kernel")
+        let ways = "set ANTHROPIC_API_KEY or model.key_file, or model.auth = \"none\" for a server that wants none"
+        #expect(outcome == Outcome(status: 78, errors: "auton-plan: no API key: \(ways): http://127.0.0.1:9\n"))
     }
 
     @Test func withoutGitItSaysWhichPackageHasIt() async throws {

@@ -28,7 +28,7 @@ import Testing
                 "model.uri AUTON_MODEL", "model.base_url ANTHROPIC_BASE_URL", "team.developers AUTON_DEVELOPERS",
                 "team.attempts AUTON_ATTEMPTS", "team.replans AUTON_REPLANS", "paths.mailbox AUTON_MAILBOX",
                 "paths.workspace AUTON_WORKSPACE", "paths.runs AUTON_RUNS", "paths.prompts AUTON_PROMPTS",
-                "paths.kernel AUTON_KERNEL", "paths.desk AUTON_DESK",
+                "paths.kernel AUTON_KERNEL", "paths.models AUTON_MODELS", "paths.desk AUTON_DESK",
             ])
         #expect(Set(Setting.all.map(\.variable)).count == Setting.all.count)
     }
