@@ -69,5 +69,8 @@ let package = Package(
 )
 
 for target in package.targets where !["CLinux", "CCurl"].contains(target.name) {
-    target.swiftSettings = [.enableUpcomingFeature("ExistentialAny"), .treatAllWarnings(as: .error)]
+    target.swiftSettings = [
+        // Members of what a file does not import are not seen, such as Foundation's, which a dependency imports: it would link ICU.
+        .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"), .treatAllWarnings(as: .error),
+    ]
 }

@@ -1,4 +1,5 @@
 import AutonKit
+import SystemPackage
 
 /// What a commit changes against another: the material of the diff rules.
 package struct Change: Sendable {

@@ -16,8 +16,7 @@ package struct Worktree: Sendable {
         try tree.remove()
         do {
             try Files.createDirectories(root)
-            try await tree.git.run("read-tree", commit)
-            try await tree.git.run("checkout-index", "--all", "--force")
+            try await tree.git.run("read-tree", "--reset", "-u", commit)
             try handOver(root)
         } catch {
             try? tree.remove()

@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// The messages of a conversation as they are sent: all that was said, until that nears the model's window. Then old tool
 /// results, and the long inputs of the calls they answer, are cleared in one large step: each step changes the beginning
 /// of the request, which the provider's cache holds, so there should be few.

@@ -1,6 +1,6 @@
 import AutonKit
 import SystemPackage
-import TOMLKit
+internal import TOMLKit
 
 /// `auton.toml` as it was written: every value and the line that it is on.
 struct SettingsFile {

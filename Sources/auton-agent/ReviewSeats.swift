@@ -1,6 +1,8 @@
+import AutonAgents
 import AutonCommand
 import AutonKit
 import AutonMessages
+import AutonSettings
 
 extension Agent {
     /// Reviews once there are fewer reviews at work than the settings allow.

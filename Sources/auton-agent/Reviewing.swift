@@ -2,6 +2,7 @@ import AutonAgents
 import AutonKit
 import AutonMessages
 import AutonModel
+import AutonSettings
 import FoundationEssentials
 
 extension Agent {

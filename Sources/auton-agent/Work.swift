@@ -18,10 +18,16 @@ extension Agent {
             let role = TeamRole(task.role)
             let transport = try options.openTransport(role, mailbox)
             let base = try await base(of: task.name, transport: transport)
-            let baseTree = try await workspace.git.tree(of: base)
-            if let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree) { return candidate }
+            // Beside the checkout: what comes before the first request is waited for.
+            async let beside = workspace.git.tree(of: base)
+            if transport is ReplayTransport,
+                let candidate = try await rehearse(task, transport, base: base, baseTree: try await beside)
+            {
+                return candidate
+            }
             let tree = try await workspace.worktree(task.name, commit: base)
             defer { try? tree.remove() }
+            let baseTree = try await beside
             let earlier = try await startFromEarlier(task, base: base, tree)
             let directory = ConfinedDirectory(tree.root, writable: task.paths)
             let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root, limits)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutonCommand
 import AutonKit
+import AutonModel
 import Glibc
 
 struct SendCommand: AsyncParsableCommand {

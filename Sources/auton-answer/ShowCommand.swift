@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutonCommand
+import AutonKit
 
 struct ShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutonCommand
 import AutonKit
+import AutonModel
 
 struct CallCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "call", abstract: "Stage a call of a tool for the next reply.")

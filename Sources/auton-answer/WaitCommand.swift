@@ -1,5 +1,7 @@
 import ArgumentParser
 import AutonCommand
+import AutonKit
+import AutonModel
 
 struct WaitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -3,6 +3,7 @@ import AutonCommand
 import AutonGate
 import AutonKit
 import AutonMessages
+import AutonSettings
 
 @main
 struct AutonCompose: AsyncParsableCommand {

@@ -3,6 +3,7 @@ import AutonCommand
 import AutonKit
 import AutonMessages
 import AutonModel
+import AutonSettings
 import SystemPackage
 
 @main

@@ -1,6 +1,7 @@
 import AutonAgents
 import AutonKit
 import AutonMessages
+import SystemPackage
 import TestSupport
 import Testing
 

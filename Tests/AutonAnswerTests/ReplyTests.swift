@@ -1,5 +1,6 @@
 import AutonKit
 import AutonModel
+import SystemPackage
 import Testing
 
 @testable import auton_answer

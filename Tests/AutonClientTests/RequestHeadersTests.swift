@@ -1,3 +1,4 @@
+import AutonKit
 import TestSupport
 import Testing
 

@@ -1,3 +1,4 @@
+import AutonMessages
 import AutonModel
 import Testing
 

@@ -1,5 +1,6 @@
 import AutonKit
 import Glibc
+import SystemPackage
 import TestSupport
 import Testing
 

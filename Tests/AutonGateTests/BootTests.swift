@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import SystemPackage
 import Testing
 
 @testable import AutonGate

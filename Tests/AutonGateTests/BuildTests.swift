@@ -1,4 +1,5 @@
 import AutonKit
+import SystemPackage
 import Testing
 
 @testable import AutonGate

@@ -1,6 +1,7 @@
 import AutonKit
 import AutonMessages
 import Glibc
+import SystemPackage
 import TestSupport
 import Testing
 

@@ -2,6 +2,7 @@ import AutonKit
 import AutonMessages
 import Glibc
 import Synchronization
+import SystemPackage
 import TestSupport
 import Testing
 

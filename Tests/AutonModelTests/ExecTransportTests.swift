@@ -1,3 +1,4 @@
+import AutonKit
 import Glibc
 import TestSupport
 import Testing

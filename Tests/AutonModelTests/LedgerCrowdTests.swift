@@ -1,6 +1,7 @@
 import AutonKit
 import AutonMessages
 import Glibc
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -60,7 +61,9 @@ import Testing
         #expect(outcomes.allSatisfy { $0.status == ExitStatus.budget.rawValue })
         #expect(outcomes.flatMap(\.lines).count == 4 * 17)
         // Each task's warning once, and the run's.
-        let warnings = outcomes.flatMap { $0.errors.split(separator: "\n") }.filter { $0.contains("nearly used up") }
+        let warnings = outcomes.flatMap { outcome in
+            outcome.errors.split(separator: "\n").filter { $0.contains("nearly used up") }
+        }
         #expect(warnings.count == 5 && Set(warnings.map { $0.prefix(30) }).count == 5)
         #expect(try scene.lines().count { $0[0] == "warned" } == 5)
     }

@@ -1,6 +1,7 @@
 import AutonKit
 @testable import AutonSettings
 import AutonMessages
+import SystemPackage
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonMessages
 import AutonModel
 import SystemPackage
 import TestSupport

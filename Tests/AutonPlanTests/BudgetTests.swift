@@ -2,6 +2,7 @@ import AutonKit
 import AutonMessages
 import AutonModel
 import FoundationEssentials
+import SystemPackage
 import TestSupport
 import Testing
 

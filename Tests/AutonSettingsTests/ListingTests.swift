@@ -1,6 +1,7 @@
 import AutonKit
 import AutonSettings
 import FoundationEssentials
+import SystemPackage
 import TestSupport
 import Testing
 

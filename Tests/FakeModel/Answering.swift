@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The answer to one request that the API would take.
 struct Answering {
     var server: Server
