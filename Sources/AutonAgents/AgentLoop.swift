@@ -15,6 +15,8 @@ package struct AgentLoop {
     /// The tool that ends the conversation. Its `call` judges the input: an error goes back to the model.
     package var closing: any AgentTool
     package var maxTurns: Int
+    /// Waited for before calls are made: what the tools work on may be made while the model thinks.
+    package var ready: @Sendable () async throws -> Void = {}
 
     package init(conversation: Conversation, tools: [any AgentTool], closing: any AgentTool, maxTurns: Int) {
         self.conversation = conversation
@@ -48,6 +50,7 @@ package struct AgentLoop {
             var notes: [String] = []
             var results: [ContentBlock] = []
             var failed = false
+            if !calls.isEmpty { try await ready() }
             for call in calls {
                 // What comes last may be cut off in the middle.
                 let output =

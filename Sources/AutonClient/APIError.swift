@@ -34,7 +34,7 @@ struct APIError: Equatable, CustomStringConvertible {
                 return
             }
         }
-        let words = String(decoding: body.prefix(300), as: UTF8.self).split(whereSeparator: \.isWhitespace)
+        let words = String(decoding: body.prefix(1 << 16), as: UTF8.self).split(whereSeparator: \.isWhitespace)
         self.init(message: words.isEmpty ? "no message" : words.joined(separator: " "))
     }
 

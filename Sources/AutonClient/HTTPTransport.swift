@@ -58,8 +58,7 @@ package final class HTTPTransport: Transport {
     /// - Returns: the seconds to wait before the request is sent again.
     /// - Throws: what it comes to if it is not.
     private func account(for failure: Failure, at turn: Turn, retries: Int) throws -> Double {
-        var failure = failure
-        failure.message = redaction(failure.message)
+        let failure = redaction(failure)
         if failure.mayBeBilled { try meter?.abandon(turn) } else { try meter?.release(turn) }
         switch policy.decide(failure, made: retries, jitter: .random(in: 0...1)) {
         case .end(let error): throw error

@@ -1,7 +1,8 @@
 import AutonModel
 import Glibc
 
-/// Takes the key out of what a server says, in case it says the key: an answer lands in transcripts, an error on terminals.
+/// Takes the key out of what a server says, in case it says the key: an answer lands in transcripts, an error on
+/// terminals.
 struct Redaction: Sendable {
     private let key: [UInt8]
 
@@ -16,6 +17,16 @@ struct Redaction: Sendable {
     func callAsFunction(_ text: String) -> String {
         if key.isEmpty || !contains(text) { return text }
         return text.replacing(String(decoding: key, as: UTF8.self), with: "[key]")
+    }
+
+    /// An error's words, fit for one line of a terminal: short, without control characters.
+    func callAsFunction(_ failure: Failure) -> Failure {
+        var failure = failure
+        let line = String(
+            self(failure.message).unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) })
+        // Cut last: of a key that is cut in two, neither part would be known for one.
+        failure.message = line.count <= 500 ? line : line.prefix(500) + "…"
+        return failure
     }
 
     func callAsFunction(_ value: JSONValue) -> JSONValue {

@@ -28,11 +28,12 @@ struct ResponseHead {
         }
     }
 
-    /// Seconds that the server asks us to wait: `retry-after-ms`, or `retry-after` in seconds or as a date.
+    /// Seconds that the server asks us to wait: `retry-after-ms`, or `retry-after` in seconds or as a date. Nil for none at
+    /// all: that is no time to wait.
     var retryAfter: Double? {
         let milliseconds = fields["retry-after-ms"].flatMap { Double($0) }.map { $0 / 1000 }
         let seconds = milliseconds ?? fields["retry-after"].flatMap { Double($0) ?? Self.secondsUntil(httpDate: $0) }
-        return seconds.flatMap { $0.isFinite && $0 >= 0 ? $0 : nil }
+        return seconds.flatMap { $0.isFinite && $0 > 0 ? $0 : nil }
     }
 
     private static func secondsUntil(httpDate text: String) -> Double? {

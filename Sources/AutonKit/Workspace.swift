@@ -72,9 +72,11 @@ package struct Workspace: Sendable {
 
     /// A fresh checkout for `purpose` (an attempt, a gate); the name is unique among those in use at once.
     package func worktree(_ purpose: String, commit: String) async throws -> Worktree {
-        try await Worktree.create(
-            at: root.appending(".auton/worktree").appending(purpose), commit: commit, repository: git.directory)
+        try await Worktree.create(at: place(of: purpose), commit: commit, repository: git.directory)
     }
+
+    /// Where that checkout is.
+    package func place(of purpose: String) -> FilePath { root.appending(".auton/worktree").appending(purpose) }
 
     /// The place of results that can be made again from what they are keyed by.
     package var cache: FilePath { root.appending(".auton/cache") }

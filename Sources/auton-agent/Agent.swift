@@ -25,10 +25,10 @@ struct Agent {
         return try await body()
     }
 
-    /// The commit to start from: the one that a conversation was begun or recorded on, else main.
+    /// The commit to start from, and its tree: the one that a conversation was begun or recorded on, else main.
     ///
     /// - Throws: `AutonError` with `.tryAgain` if a recording starts from a tree that main has not reached yet.
-    func base(of conversation: String, transport: any Transport) async throws -> String {
+    func base(of conversation: String, transport: any Transport) async throws -> (commit: String, tree: String) {
         let commit: String?
         if let replay = transport as? ReplayTransport {
             // Its own transcript, once it is begun, is the recorded one and speaks of the same tree.
@@ -37,16 +37,20 @@ struct Agent {
         } else if let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree {
             commit = try await workspace.commitOnMain(withTree: begun)
         } else {
+            // One process for both, since this is waited for before the first request.
+            let both = try await workspace.git.result(["log", "-1", "--format=%H %T", "refs/heads/main", "--"])
+            let ids = both.line.split(separator: " ").map(String.init)
+            if both.succeeded, ids.count == 2 { return (ids[0], ids[1]) }
             commit = try await workspace.main()
         }
-        if let commit { return commit }
+        if let commit { return (commit, try await workspace.git.tree(of: commit)) }
         throw AutonError(.tryAgain, "main has not got to where the conversation starts from", at: conversation)
     }
 
     /// Runs one conversation to its end.
     func converse(
         _ name: String, role: TeamRole, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
-        transport: any Transport
+        transport: any Transport, ready: @escaping @Sendable () async throws -> Void = {}
     ) async throws -> (ending: AgentEnding, provenance: Provenance) {
         let facts = [
             "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(Int(limits.sandbox.seconds)),
@@ -60,7 +64,8 @@ struct Agent {
         let conversation = try Conversation(
             opening, at: mailbox.transcript(name), transport: transport, window: try options.window(role)
         ) { complain($0) }
-        let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
+        var loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
+        loop.ready = ready
         let ending = try await loop.run(task: task)
         return (ending, try await conversation.transcript.provenance())
     }

@@ -17,25 +17,38 @@ extension Agent {
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
             let role = TeamRole(task.role)
             let transport = try options.openTransport(role, mailbox)
-            let base = try await base(of: task.name, transport: transport)
-            // Beside the checkout: what comes before the first request is waited for.
-            async let beside = workspace.git.tree(of: base)
+            let (base, baseTree) = try await base(of: task.name, transport: transport)
             if transport is ReplayTransport,
-                let candidate = try await rehearse(task, transport, base: base, baseTree: try await beside)
+                let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree)
             {
                 return candidate
             }
-            let tree = try await workspace.worktree(task.name, commit: base)
-            defer { try? tree.remove() }
-            let baseTree = try await beside
-            let earlier = try await startFromEarlier(task, base: base, tree)
-            let directory = ConfinedDirectory(tree.root, writable: task.paths)
-            let tools = readingTools(directory) + writingTools(directory) + runningTools(tree.root, limits)
-            let (ending, provenance) = try await converse(
-                task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(),
-                baseTree: baseTree, transport: transport)
-            return try await hand(in: task, ending, provenance, tree, base: base, baseTree: baseTree)
+            // The first request need not wait for the checkout.
+            let checkout = Task { try await workspace.worktree(task.name, commit: base) }
+            do {
+                let candidate = try await attempt(task, transport, role, base: base, baseTree: baseTree, checkout)
+                try? await checkout.value.remove()
+                return candidate
+            } catch {
+                try? await checkout.value.remove()
+                throw error
+            }
         }
+    }
+
+    private func attempt(
+        _ task: TaskMessage, _ transport: any Transport, _ role: TeamRole, base: String, baseTree: String,
+        _ checkout: Task<Worktree, any Error>
+    ) async throws -> Candidate {
+        let earlier = task.attempt > 1 ? try await startFromEarlier(task, base: base, checkout.value) : nil
+        let root = workspace.place(of: task.name)
+        let directory = ConfinedDirectory(root, writable: task.paths)
+        let tools = readingTools(directory) + writingTools(directory) + runningTools(root, limits)
+        let (ending, provenance) = try await converse(
+            task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(), baseTree: baseTree,
+            transport: transport
+        ) { _ = try await checkout.value }
+        return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
     }
 
     /// The candidate of a recorded attempt, if its writes alone give the recorded tree.

@@ -89,7 +89,9 @@ import Testing
 
     @Test func aStreamThatIsNotEndedIsNotWaitedForLong() async throws {
         let fake = try FakeModel(script: [["fault": "stall", "after": 1000]])
+        let start = ContinuousClock.now
         #expect(try await Talk(fake.url).ask().text == "done")
+        #expect(.now - start < .seconds(60))
     }
 
     /// What the API would refuse, the fake refuses.
@@ -116,5 +118,19 @@ import Testing
         #expect(log.allSatisfy { $0["headers"]?["authorization"] == "right" && $0["path"] == "/v1/messages" })
         // All but what is new comes from the cache.
         #expect(log.dropFirst().allSatisfy { ($0["usage"]?["cache_read_input_tokens"]?.integer ?? 0) > 0 })
+    }
+
+    /// A server with less: no key, no cache, no version.
+    @Test(arguments: [true, false])
+    func aServerThatSpeaksASubsetIsTalkedTo(stream: Bool) async throws {
+        let fake = try FakeModel(script: [["response": ["content": Self.blocks]]], "--subset")
+        let talk = try Talk(fake.url + "/v1/") {
+            ($0.stream, $0.authentication, $0.key, $0.caching) = (stream, .none, nil, false)
+        }
+        let response = try await talk.ask()
+        #expect(response.toolUses.count == 1 && response.usage.cacheReadInputTokens == nil && response.usage.inputTokens > 0)
+        let headers = try await fake.log()[0]["headers"]
+        #expect(headers?["authorization"] == nil && headers?["x-api-key"] == nil && headers?["expect"] == nil)
+        #expect(headers?["user-agent"] == "auton" && headers?["anthropic-version"] == "2026-10-21")
     }
 }

@@ -27,6 +27,16 @@ import Testing
         #expect(!text.contains("secret") && text.ranges(of: "a [key] b").count == 10)
     }
 
+    @Test func anErrorIsOneShortLine() {
+        func message(_ text: String) -> String { redact(Failure(.interrupted, text)).message }
+        #expect(message("a\nb\r\n\u{1B}[31mred sk-secret-0123") == "a b   [31mred [key]")
+        // At any place where it might be cut.
+        for length in 480...505 {
+            let text = message(String(repeating: "x", count: length) + "sk-secret-0123" + String(repeating: "y", count: 20))
+            #expect(text.count <= 501 && !text.contains("sk-"))
+        }
+    }
+
     @Test func aWordIsNoSecret() {
         for key in [nil, "", "ollama"] { #expect(Redaction(key: key)("ask ollama") == "ask ollama") }
     }

@@ -18,9 +18,9 @@ import Testing
     }
 
     @Test(arguments: [
-        ("retry-after: 7", 7), ("Retry-After: 0", 0), ("retry-after: 1.5", 1.5), ("retry-after-ms: 250", 0.25),
+        ("retry-after: 7", 7), ("Retry-After: 0", nil), ("retry-after: 1.5", 1.5), ("retry-after-ms: 250", 0.25),
         ("retry-after: soon", nil), ("retry-after: -3", nil), ("retry-after: nan", nil), ("retry-after: inf", nil),
-        ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT", 0), ("x: y", nil),
+        ("retry-after: Wed, 21 Oct 2015 07:28:00 GMT", nil), ("x: y", nil),
     ])
     func howLongToWait(line: String, seconds: Double?) {
         #expect(head(line).retryAfter == seconds)

@@ -18,7 +18,10 @@ import Testing
     @Test func anExpiredCertificateEndsIt() async throws {
         let server = try await TLSServer(.expired)
         let ledger = Ledger()
-        let talk = try Talk(server.url, meter: ledger) { $0.authorities = server.authority.string }
+        let talk = try Talk(server.url, meter: ledger) {
+            $0.authorities = server.authority.string
+            $0.idleSeconds = 10
+        }
         let error = await failure { try await talk.ask() }
         #expect(error?.status == .unavailable)
         #expect(error?.description == "SSL certificate problem: certificate has expired: \(server.url)/v1/messages")
@@ -27,10 +30,15 @@ import Testing
 
     @Test func anUnknownAuthorityOrAnotherNameEndsIt() async throws {
         let server = try await TLSServer(.good)
-        let unknown = await failure { try await Talk(server.url).ask() }
+        let unknown = await failure { try await Talk(server.url) { ($0.idleSeconds, $0.retries) = (10, 0) }.ask() }
         #expect(unknown?.status == .unavailable && unknown?.what.hasPrefix("SSL certificate problem: ") == true)
         let elsewhere = server.url.replacing("127.0.0.1", with: "localhost")
-        let misnamed = await failure { try await Talk(elsewhere) { $0.authorities = server.authority.string }.ask() }
+        let misnamed = await failure {
+            try await Talk(elsewhere) {
+                $0.authorities = server.authority.string
+                ($0.idleSeconds, $0.retries) = (10, 0)
+            }.ask()
+        }
         #expect(misnamed?.status == .unavailable && misnamed?.what.contains("localhost") == true, "\(misnamed?.what ?? "")")
         let missing = await failure { try await Talk(server.url) { $0.authorities = "/nowhere.pem" }.ask() }
         #expect(missing?.status == .unavailable && missing?.what.contains("/nowhere.pem") == true, "\(missing?.what ?? "")")

@@ -3,7 +3,7 @@ enum NoopTurns {
     static func response(to call: Call, of turns: Int) -> JSON {
         if call.turn <= turns {
             // The same small directory in other words: the same call again would be going round in circles.
-            let path = "harness" + String(repeating: "/.", count: call.turn)
+            let path = "acceptance/lib" + String(repeating: "/.", count: call.turn)
             return use("list", ["path": .string(path)], in: call)
         }
         let summary: JSON = ["summary": "Nothing was to be done."]
