@@ -25,7 +25,7 @@ ifneq ($(STRICT),)
 $(FRONT): export AUTON_STRICT := 1
 endif
 
-.PHONY: help deps build run watch status boot kernel replay provenance test lint bench fake-model install clean
+.PHONY: help deps build run watch status boot kernel replay provenance test lint bench bench-model fake-model install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,7 +35,7 @@ help:
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
-	@echo 'make bench                           the figures of the README'
+	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
 	@echo 'make clean                           remove what was built (mailbox and workspace stay)'
@@ -77,6 +77,9 @@ lint:
 
 bench: build
 	@scripts/bench
+
+bench-model: build
+	@scripts/bench-model
 
 fake-model:
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet) --product fake-model
