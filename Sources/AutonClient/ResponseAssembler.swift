@@ -10,6 +10,8 @@ struct ResponseAssembler {
     private var blocks: [ContentBlock?] = []
     /// Those that have not ended, by the server's index.
     private var open: [Int: OpenBlock] = [:]
+    /// Whether the end has told what came out. The beginning tells only what went in.
+    private var hasTotals = false
     /// Whether `message_stop` has come; there is no response before it.
     private(set) var isComplete = false
 
@@ -41,6 +43,7 @@ struct ResponseAssembler {
         case "message_delta":
             response.stopReason = body.delta?.stopReason ?? response.stopReason
             response.usage.update(body.usage)
+            hasTotals = hasTotals || body.usage?["output_tokens"] != nil
         case "message_stop":
             for block in open.values { try end(block) }
             isComplete = true
@@ -60,6 +63,8 @@ struct ResponseAssembler {
         if !isComplete { return nil }
         var whole = response
         whole.content = blocks.compactMap { $0 }
+        // Half of the usage is none: whoever pays by it takes the worst case.
+        if !hasTotals { whole.usage = MessagesResponse.Usage(inputTokens: 0, outputTokens: 0) }
         return whole.mended
     }
 }

@@ -39,7 +39,7 @@ struct RetryPolicy {
         guard case .refused(let status, _) = failure.kind else {
             return failure.kind == .hopeless ? AutonError(.unavailable, failure.message, at: url) : nil
         }
-        if failure.isSpendLimit { return stop(.budget, "the account's spend limit is reached, or its credit used up") }
+        if failure.isSpendLimit(cap: cap) { return stop(.budget, "the account's spend limit is reached, or its credit used up") }
         if failure.isTooLong { return ContextWindowExceeded(failure.message) }
         if failure.shouldRetry == true { return nil }
         switch status {
@@ -55,12 +55,14 @@ struct RetryPolicy {
 }
 
 extension Failure {
-    /// No waiting helps: the API tells it from an ordinary 429 by words alone, and by asking for no retry.
-    fileprivate var isSpendLimit: Bool {
+    /// No waiting helps: the API tells it from an ordinary 429 by words alone, and by asking for no retry, or not before
+    /// longer than `cap` seconds.
+    fileprivate func isSpendLimit(cap: Double) -> Bool {
         guard case .refused(let status, let type) = kind else { return false }
         let text = message.lowercased()
         if status == 402 || type == "billing_error" || text.contains("credit balance") { return true }
-        return status == 429 && retryAfter == nil && ["spend", "usage limit", "credit"].contains { text.contains($0) }
+        return status == 429 && (retryAfter ?? .infinity) > cap
+            && ["spend", "usage limit", "credit"].contains { text.contains($0) }
     }
 
     /// Servers agree on no type for a prompt that is longer than the model's window.

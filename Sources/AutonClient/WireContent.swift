@@ -57,9 +57,17 @@ enum WireContent {
 }
 
 extension MessagesResponse {
-    /// With a stop reason where the server names none.
+    /// With a stop reason where the server names none, and an id of its own for every call, without which no result can be
+    /// told apart.
     var mended: MessagesResponse {
         var mended = self
+        var ids: Set<String> = []
+        for (index, block) in content.enumerated() {
+            guard case .toolUse(var use) = block, !ids.insert(use.id).inserted else { continue }
+            use.id = "\(use.id)_\(index + 1)"
+            ids.insert(use.id)
+            mended.content[index] = .toolUse(use)
+        }
         if stopReason.isEmpty { mended.stopReason = toolUses.isEmpty ? "end_turn" : "tool_use" }
         return mended
     }

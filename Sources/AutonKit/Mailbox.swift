@@ -116,12 +116,27 @@ package struct Mailbox: Sendable {
         }
     }
 
+    /// Sets aside whatever is no message, so that what is asked for by name alone is one.
+    package func sweep() throws {
+        _ = try all(Goal.self)
+        _ = try all(Plan.self)
+        _ = try all(TaskMessage.self)
+        _ = try all(Candidate.self)
+        _ = try all(Verdict.self)
+        _ = try all(Review.self)
+        _ = try all(Merge.self)
+        _ = try all(Blocked.self)
+        _ = try all(Composition.self)
+    }
+
     /// The names of a kind's messages, unread.
     package func names(_ kind: Kind) throws -> [String] {
         try Files.list(root.appending(kind.rawValue)).compactMap { $0.hasSuffix(".json") ? String($0.dropLast(5)) : nil }
     }
 
     private func decode<M: Message>(_ type: M.Type, _ name: String) throws -> M {
+        // A message is never read through a link, and a pipe would keep its reader for ever.
+        guard Files.type(of: path(M.kind, name)) == S_IFREG else { throw MessageError.notAFile }
         let message = try Self.decode(type, from: try Files.read(path(M.kind, name)))
         guard message.name == name else { throw MessageError.misnamed(name, expected: message.name) }
         return message

@@ -60,11 +60,14 @@ package enum MessageError: Error, CustomStringConvertible {
     case wrongKind(String, expected: Kind)
     case unknownFormat(Int, kind: Kind)
     case misnamed(String, expected: String)
+    /// A link, a directory, a pipe.
+    case notAFile
 
     package var description: String {
         switch self {
         case .wrongKind(let kind, let expected): "kind is \(kind), expected \(expected.rawValue)"
         case .unknownFormat(let format, let kind): "unknown format \(format) of \(kind.rawValue)"
+        case .notAFile: "not a regular file"
         case .misnamed(let name, let expected): "named \(name), but its contents say \(expected)"
         }
     }

@@ -18,7 +18,9 @@ extension Setting {
         Setting(
             "budget.tokens", \.budget.tokens, "Tokens of a run at most, in and out; no cap if left out.", .trillion,
             example: 20_000_000),
-        Setting("budget.wall_minutes", \.budget.wallMinutes, "Minutes of a run at most; no cap if left out.", example: 240),
+        Setting(
+            "budget.wall_minutes", \.budget.wallMinutes,
+            "Minutes that auton run may work on a run, starts and kills taken together; no cap if left out.", example: 240),
         Setting("budget.task_usd", \.budget.taskUSD, "US dollars of one task at most; no cap if left out.", example: 5),
         Setting(
             "budget.task_tokens", \.budget.taskTokens, "Tokens of one task at most, in and out; no cap if left out.", .trillion,

@@ -12,7 +12,7 @@ struct AutonStatus: AsyncParsableCommand {
         commandName: "auton-status",
         abstract: "Show the state of every task.",
         discussion: """
-            INPUT: the mailbox; nothing is changed.
+            INPUT: the mailbox; what is no message in it is set aside in dead/.
             OUTPUT: a table on standard output, and the totals; or one word with --outcome: unplanned, due, done or blocked.
 
             \(exitStatusHelp)
@@ -50,6 +50,7 @@ struct AutonStatus: AsyncParsableCommand {
                 return .done
             }
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
+            try mailbox.sweep()
             let ledger = Ledger(mailbox.root, caps: Caps(settings.budget, deadline: environment("AUTON_BUDGET_DEADLINE")))
             let summary = try Summary(mailbox, budget: ledger.summary())
             if json {

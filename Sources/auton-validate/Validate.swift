@@ -13,7 +13,7 @@ struct Validate: AsyncParsableCommand {
         abstract: "The gate: judge what an agent committed, by its diff, its build and its boot.",
         discussion: """
             Checks the commit of each TASK's candidate out into a clean directory and looks at, in this order: changes, \
-            scope (only the task's paths), protected (nothing of the user's), weakened-tests, files (plain text only), build \
+            scope (only the task's paths), protected (nothing of the user's), weakened-tests, reserved (nothing of the harness's), files (plain text only), build \
             (warnings are errors), boot (in QEMU: the exit status, the plan, every result and the boot's nonce must agree), \
             regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
             one), console (the kernel prints what acceptance/boot.console asks for). What the agent wrote runs in the sandbox \

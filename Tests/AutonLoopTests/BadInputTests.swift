@@ -93,6 +93,48 @@ import Testing
         #expect(outcome.output.hasSuffix("ready\r\n"))
     }
 
+    /// Make believes a merge by its name: what is none must not pass for one.
+    @Test(arguments: ["echo garbage >", "mkfifo", "ln -s /etc/passwd"])
+    func whatIsNoMergeIsSetAside(command: String) async throws {
+        let run = try await planned()
+        let name = run.directory["mailbox/merge/lib-001.json"].string
+        #expect(try await Program.run("sh", ["-c", "\(command) \(name)"]).status == 0)
+        let outcome = try await run.auton("status", "--json")
+        #expect(outcome.status == 0 && outcome.output.contains("attempt 1: agent is due"))
+        #expect(Files.exists(run.directory["mailbox/dead/merge-lib-001.json.reason"]))
+    }
+
+    /// A run that ended while it planned is gone on with, by the same model.
+    @Test func aGoalThatIsNotPlannedYetIsGoneOnWith() async throws {
+        let run = try LoopRun()
+        try run.directory.write("input/model", "exit 1\n")
+        #expect(try await run.auton("run", "Count up and down").status == 69)
+        try run.directory.write("input/model", "cat >>asked; exit 1\n")
+        var again = run.command("run")
+        again.environment["AUTON_MODEL"] = nil
+        #expect(try await again.run().ending == .exited(69))
+        #expect(try run.directory.read("asked").contains("Count up and down"))
+    }
+
+    @Test(arguments: ["run", "replay", "watch", "record", "boot", "reset"])
+    func anOptionIsNoGoal(command: String) async throws {
+        let run = try LoopRun()
+        let help = try await run.auton(command, "--help")
+        #expect(help.status == 0 && help.output.hasPrefix("usage: auton COMMAND"))
+        #expect(
+            try await run.auton(command, "--halp")
+                == Outcome(status: 64, errors: "auton: no such option: --halp (auton --help)\n"))
+        #expect(!Files.exists(run.directory["mailbox"]))
+    }
+
+    @Test func resetBeginsAfresh() async throws {
+        let run = try await planned()
+        try run.directory.write("mailbox/README.md", "kept")
+        #expect(try await run.auton("reset").status == 0)
+        #expect(try Files.list(run.directory["mailbox"]) == ["README.md"])
+        #expect(!Files.exists(run.directory["workspace"]))
+    }
+
     @Test func aGoalWithoutAModel() async throws {
         let run = try LoopRun()
         var command = run.command("run", "Do something else")
@@ -120,7 +162,7 @@ import Testing
         let run = try LoopRun()
         let outcome = try await run.auton("run", String(repeating: "x", count: 65_537))
         #expect(outcome.status == 65)
-        #expect(outcome.output.contains("stopped by an error: goal plan: auton-plan: the goal is over 65536 bytes"))
+        #expect(outcome.errors.contains("auton: stopped by an error: goal plan: auton-plan: the goal is over 65536 bytes"))
     }
 
     @Test func noSuchRecordingOrTransport() async throws {
@@ -143,7 +185,7 @@ import Testing
         try Files.removeTree(run.directory["input/answers/lib-001.1.1.json"])
         let outcome = try await run.auton("run")
         #expect(outcome.status == 69)
-        #expect(outcome.output.contains("stopped by an error: "))
+        #expect(outcome.errors.contains("auton: stopped by an error: "))
         #expect(outcome.output.contains("0 of 8 tasks merged"))
     }
 }

@@ -101,7 +101,7 @@ import Testing
         let cap = 0.15
         let (run, outcome) = try await live(fake, ["AUTON_BUDGET_USD": "\(cap)"])
         #expect(outcome.status == ExitStatus.budget.rawValue, "\(outcome.output)")
-        #expect(outcome.output.contains("raise budget.usd to go on"))
+        #expect(outcome.errors.contains("raise budget.usd to go on"))
         let billed =
             try await fake.log().compactMap { entry -> Double? in
                 if case .number(let total)? = entry["total_usd"] { total } else { nil }

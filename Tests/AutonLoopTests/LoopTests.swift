@@ -62,14 +62,14 @@ import Testing
         let tokens = try await run.auton("run", budget: ["TOKENS": "100"])
         #expect(tokens.status == ExitStatus.budget.rawValue)
         #expect(
-            tokens.output.contains(
-                "out of budget; run again to go on once it is raised: auton-agent: the run's budget is used up: 0 tokens spent, 0 tokens reserved or abandoned, this turn may take "
+            tokens.errors.contains(
+                "auton: out of budget; run again to go on once it is raised: auton-agent: the run's budget is used up: 0 tokens spent, 0 tokens reserved or abandoned, this turn may take "
             ))
         #expect(try Files.list(run.directory["mailbox/candidate"]) == [])
         let time = try await run.auton("run", budget: ["WALL_MINUTES": "0.025"])
         #expect(time.status == ExitStatus.budget.rawValue)
-        #expect(time.output.contains("out of budget; run again to go on once it is raised: "))
-        #expect(time.output.contains("the run's time is used up"))
+        #expect(time.errors.contains("auton: out of budget; run again to go on once it is raised: "))
+        #expect(time.errors.contains("the run's time is used up"))
         // Wall time is that of the whole run, not of each start.
         let candidates = try Files.list(run.directory["mailbox/candidate"])
         #expect(try await run.auton("run", budget: ["WALL_MINUTES": "0.025"]).status == ExitStatus.budget.rawValue)

@@ -24,7 +24,7 @@ package struct WorstCase: Sendable, Equatable {
     /// bytes. That is three to four times too many. After a turn the response has told exactly how many tokens
     /// there were until then, its own output among them, and only what came since needs to be counted in bytes. Where old tool
     /// results were cleared since, there are fewer tokens than it told, so that the bound holds. Both bounds hold, so the lower
-    /// one is taken.
+    /// one is taken. A server that told less than a sixteenth of the bytes is not believed: no text has so long tokens.
     ///
     /// - Parameters:
     ///   - previous: all tokens of the conversation's last response, in (cached or not) and out, by the same model; nil if there
@@ -33,7 +33,7 @@ package struct WorstCase: Sendable, Equatable {
     ///   - whole: bytes of the request's whole body.
     ///   - maxTokens: the request's `max_tokens`, which the server enforces.
     package static func of(previous: Int?, new: Int, whole: Int, maxTokens: Int) -> WorstCase {
-        let told = previous.map { $0.addingUpToLimit(new) } ?? .max
+        let told = previous.flatMap { (whole - new) / 16 <= $0 ? $0.addingUpToLimit(new) : nil } ?? .max
         return WorstCase(input: min(told, whole).addingUpToLimit(margin), output: maxTokens)
     }
 
