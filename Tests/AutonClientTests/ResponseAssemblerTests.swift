@@ -51,6 +51,20 @@ import Testing
                 == MessagesResponse(id: "msg_1", model: "m", content: [.text("I list…")], stopReason: "end_turn", usage: usage))
     }
 
+    /// Input without output is no usage: whoever pays by it takes the worst case.
+    @Test func halfOfTheUsageIsNone() throws {
+        let response = try assemble([
+            Self.start, #"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#, #"{"type":"message_stop"}"#,
+        ])
+        #expect(response?.usage == MessagesResponse.Usage(inputTokens: 0, outputTokens: 0))
+    }
+
+    @Test func everyCallHasAnIDOfItsOwn() throws {
+        let call = #"{"type":"tool_use","id":"t","name":"list","input":{}}"#
+        let ids = try content((call, []), (call, [])).map { if case .toolUse(let use) = $0 { use.id } else { "" } }
+        #expect(ids == ["t", "t_2"])
+    }
+
     @Test func thereIsNothingBeforeTheEnd() throws {
         let events =
             [Self.start, #"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}"#] + Self.end

@@ -83,6 +83,13 @@ import Testing
         #expect(decide(failure).status == .budget)
     }
 
+    /// Nobody waits a day for money.
+    @Test func aSpendLimitThatEndsTomorrowEndsAtOnce() {
+        var failure = refusal(429, "You have reached your specified API usage limits", type: "rate_limit_error")
+        failure.retryAfter = 86_400
+        #expect(decide(failure).status == .budget)
+    }
+
     @Test func anOrdinaryLimitIsNoSpendLimit() {
         #expect(decide(refusal(429, "This request would exceed your rate limit of 50 requests per minute")).wait == 0.5)
         var failure = refusal(429, "usage limit of tokens per minute")

@@ -61,12 +61,12 @@ import Testing
     /// Another model counts other tokens: what the last one told is no bound.
     @Test func afterAnotherModelTheBytesCount() async throws {
         let scripted = ScriptedTransport([
-            reply("one", 5, 1, model: "other"), reply("two", 5, 1, model: "scripted-20260901"), reply("three", 5, 1),
+            reply("one", 50, 10, model: "other"), reply("two", 50, 10, model: "scripted-20260901"), reply("three", 50, 10),
         ])
         try await talk(metered(scripted), ["a", "b", "c"])
         let bytes = try scripted.requests.map { try CompactJSON.encode($0).count }
         let news = try CompactJSON.encode([ChatMessage.user("c")]).count
-        #expect(try reservedInput() == [bytes[0], bytes[1], 6 + news].map { $0 + 2048 })
+        #expect(try reservedInput() == [bytes[0], bytes[1], 60 + news].map { $0 + 2048 })
     }
 
     @Test func withoutRoomTheModelIsNotAsked() async throws {

@@ -21,6 +21,11 @@ import Testing
         #expect(WorstCase.of(previous: 90_000, new: 700, whole: 30_000, maxTokens: 10).input == 32_048)
     }
 
+    /// A server that counts next to nothing would have the cap overshot.
+    @Test func whatCannotBeTrueIsNotBelieved() {
+        #expect(WorstCase.of(previous: 6, new: 100, whole: 100_000, maxTokens: 10).input == 102_048)
+    }
+
     @Test func whatDoesNotFitIsTheMost() {
         #expect(WorstCase.of(previous: .max, new: .max, whole: .max, maxTokens: .max).tokens == .max)
     }
