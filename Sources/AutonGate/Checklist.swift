@@ -4,6 +4,10 @@ import AutonMessages
 struct Checklist {
     private(set) var checks: [Check] = []
     private var last = ContinuousClock.now
+    /// A check that passes whatever it finds: `SelfCheck.blindTo`.
+    private let blindTo: String?
+
+    init(blindTo: String? = nil) { self.blindTo = blindTo }
 
     var hasFailed: Bool { checks.contains { $0.status == .failed } }
 
@@ -13,6 +17,7 @@ struct Checklist {
         // Milliseconds, as far as they mean anything.
         let seconds = (last.duration(to: now).seconds * 1000).rounded() / 1000
         last = now
+        let failure = name == blindTo ? nil : failure
         checks.append(
             Check(
                 name: name, status: failure == nil ? .passed : .failed, seconds: seconds, detail: failure ?? passed,

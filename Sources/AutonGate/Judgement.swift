@@ -11,9 +11,10 @@ package struct Judgement: Sendable, Equatable {
     /// The last lines of the kernel's own serial output.
     package var console: [String]
 
-    /// Something was looked at, and nothing was found.
+    /// It was built and booted, and nothing was found.
     package var accepted: Bool {
-        checks.contains { $0.status == .passed } && !checks.contains { $0.status == .failed }
+        let passed = checks.filter { $0.status == .passed }.map(\.name)
+        return passed.contains(CheckName.build) && passed.contains(CheckName.boot) && !checks.contains { $0.status == .failed }
     }
 
     package func verdict(on id: AttemptID) -> Verdict {

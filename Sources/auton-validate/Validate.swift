@@ -21,7 +21,8 @@ struct Validate: AsyncParsableCommand {
 
             INPUT: task/TASK.json and candidate/TASK.json of the mailbox. TASK is boot-002, for its newest attempt, or \
             boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository; \
-            these need no mailbox.
+            these need no mailbox. With --self-check a known-good kernel and known-bad mutants of it, each of which must be refused by \
+            the check that is there for it; if one is not, the gate is not to be trusted, which is 70.
 
             OUTPUT: verdict/TASK.json; if rejected, the next attempt in task/ with the reasons, or after the last one \
             blocked/. A verdict that is filed already is told again, and what follows from it is made up for. With --commit \
@@ -45,6 +46,12 @@ struct Validate: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Build and boot this kernel tree.", valueName: "dir"))
     var directory: String?
 
+    @Flag(help: "Have the gate prove itself on a known-good kernel and on known-bad mutants of it.")
+    var selfCheck = false
+
+    @Flag(help: "With --self-check: be content if the same programs, tools and harness have passed it before.")
+    var cached = false
+
     @Option(help: .setting(\.team.attempts, "n"))
     var attempts: Int?
 
@@ -55,9 +62,10 @@ struct Validate: AsyncParsableCommand {
     var json = false
 
     func validate() throws {
-        let ways = [!tasks.isEmpty, commit != nil, directory != nil].filter { $0 }.count
-        guard ways == 1 else { throw ValidationError("Give tasks, or --commit, or --directory.") }
+        let ways = [!tasks.isEmpty, commit != nil, directory != nil, selfCheck].filter { $0 }.count
+        guard ways == 1 else { throw ValidationError("Give tasks, or --commit, or --directory, or --self-check.") }
         guard base == nil || commit != nil else { throw ValidationError("--base goes with --commit.") }
+        guard !cached || selfCheck else { throw ValidationError("--cached goes with --self-check.") }
     }
 
     func run() async throws {
@@ -66,6 +74,7 @@ struct Validate: AsyncParsableCommand {
                 SettingFlag("--attempts", \.team.attempts, attempts), SettingFlag("--timeout", \.sandbox.bootSeconds, timeout),
             ])
             try Gate.requireTools()
+            if selfCheck { return try await SelfChecking(settings: settings, cached: cached).run() }
             if let directory {
                 let judgement = try await Gate.judge(directory: FilePath(directory), limits: settings.sandbox.limits)
                 return try show(judgement, of: directory)

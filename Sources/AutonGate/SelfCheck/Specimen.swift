@@ -1,0 +1,64 @@
+import AutonKit
+import Glibc
+import SystemPackage
+
+/// The known-good kernel that mutants are made from: the user's harness, Makefile and linker script with a small kernel of the
+/// corpus on them, in a repository of its own that goes when it is no longer needed.
+struct Specimen {
+    private let directory: FilePath
+    let workspace: Workspace
+    /// A directory that nothing in the sandbox must reach; it holds a file `secret`.
+    let outside: FilePath
+
+    /// - Parameter kernel: the kernel tree that has the protected side.
+    init(corpus: FilePath, kernel: FilePath) async throws {
+        directory = try TemporaryDirectory.make("/tmp/auton-self-check")
+        outside = directory.appending("outside")
+        do {
+            let source = directory.appending("source")
+            try Files.createDirectories(source)
+            for name in ["harness", "Makefile", "kernel.ld"] {
+                try TemporaryCopy.copy(kernel.appending(name), to: source.appending(name))
+            }
+            try TemporaryCopy.copy(corpus.appending("specimen"), to: source)
+            workspace = try await Workspace.open(directory.appending("workspace"), from: source, origin: .kernel)
+            try Files.createDirectories(outside)
+            try Files.write(outside.appending("secret"), Array("secret\n".utf8), sync: false)
+            guard chmod(outside.string, 0o777) == 0 else { throw Errno(rawValue: errno) }
+        } catch {
+            try? Files.removeTree(directory)
+            throw error
+        }
+    }
+
+    func remove() { try? Files.removeTree(directory) }
+
+    /// Whether something got out of the sandbox.
+    var isBreached: Bool { Files.exists(outside.appending("escaped")) }
+
+    /// The commits that the gate is to compare.
+    func commits(of mutant: Mutant) async throws -> (base: String, commit: String) {
+        let main = try await workspace.main()
+        let changed = try await apply(mutant.patch.replacing("@OUTSIDE@", with: outside.string), to: main, for: mutant)
+        guard mutant.isOfBase else { return (main, changed) }
+        let harmless =
+            "diff --git a/lib/more.c b/lib/more.c\nnew file mode 100644\n--- /dev/null\n+++ b/lib/more.c\n@@ -0,0 +1 @@\n+/* */\n"
+        return (changed, try await apply(harmless, to: changed, for: mutant))
+    }
+
+    /// A commit with the patch applied to that of `base`; by an index of its own, so that several may be made at once.
+    private func apply(_ patch: String, to base: String, for mutant: Mutant) async throws -> String {
+        let git = Git(
+            directory: workspace.git.directory, workTree: directory, index: directory.appending("\(mutant.name).index"))
+        try await git.run("read-tree", base)
+        if !patch.isEmpty {
+            let result = try await git.result(["apply", "--cached", "--whitespace=nowarn", "-"], input: patch)
+            guard result.succeeded else {
+                throw AutonError(
+                    .badConfiguration, "the self-check's mutant does not apply: \(Text.lines(result.errors.text).first ?? "")",
+                    at: mutant.name)
+            }
+        }
+        return try await git.run("commit-tree", "-p", base, "-m", mutant.summary, try await git.run("write-tree"))
+    }
+}

@@ -1,0 +1,37 @@
+import AutonKit
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import AutonGate
+
+/// The cache directory is the process's; these run one after the other.
+@Suite(.serialized) struct SelfCheckStampTests {
+    @Test func itIsOfExactlyWhatWasChecked() async throws {
+        let cache = try Temporary(), kernel = try Temporary.kernel([:]), corpus = try Temporary()
+        try corpus.write(["a.patch": "a\n"])
+        setenv("XDG_CACHE_HOME", cache.path.string, 1)
+        defer { unsetenv("XDG_CACHE_HOME") }
+        let stamp = { try await SelfCheckStamp(corpus: corpus.path, kernel: kernel.path) }
+        #expect(try await !stamp().isThere)
+        try await stamp().leave()
+        #expect(try await stamp().isThere)
+        // What is not of the protected side that it uses is none of its business.
+        try kernel.write(["lib/new.c": "int x;\n"])
+        #expect(try await stamp().isThere)
+        try kernel.write(["harness/new.c": "\n"])
+        #expect(try await !stamp().isThere)
+        try await stamp().leave()
+        try corpus.write(["a.patch": "b\n"])
+        #expect(try await !stamp().isThere)
+    }
+
+    @Test func whereThereIsNoHomeNothingIsKept() async throws {
+        let home = String(cString: getenv("HOME") ?? strdup(""))
+        unsetenv("HOME")
+        defer { setenv("HOME", home, 1) }
+        let stamp = try await SelfCheckStamp(corpus: Scaffold.package.appending("data"), kernel: Scaffold.kernel)
+        try stamp.leave()
+        #expect(!stamp.isThere)
+    }
+}

@@ -1,0 +1,2 @@
+; The harness's own entry will do.
+%include "stub.asm"
