@@ -27,7 +27,7 @@ struct SelfChecking {
             throw AutonError(
                 .bug, "the gate is not to be trusted: \(bad.count) of \(findings.count) kernels misjudged", at: names)
         }
-        try stamp.leave()
+        stamp.leave()
         print("the gate judged \(findings.count) kernels as it should")
         return .done
     }

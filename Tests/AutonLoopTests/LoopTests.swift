@@ -120,6 +120,7 @@ struct LoopRun {
     func command(_ arguments: String...) -> Command {
         var variables = Command.plainEnvironment
         variables["AUTON_BIN"] = Program.directory.string
+        variables["XDG_CACHE_HOME"] = Program.cache
         variables["AUTON_MODEL"] = "exec:sh input/model"
         var command = Command("sh", [Program.package.appending("auton").string] + arguments, environment: variables)
         command.directory = directory.path

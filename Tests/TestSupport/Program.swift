@@ -29,6 +29,9 @@ package enum Program {
     /// The package's own directory: prompts, schemas.
     package static let package = FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()
 
+    /// Of all tests together, so that the gate proves itself once and not for every loop.
+    package static let cache = package.appending(".build/test-cache").string
+
     /// Runs a command line in a clean environment that has our programs in its path; killed after two minutes.
     ///
     /// - Returns: the exit status as a shell has it: 128 and the signal's number for one that was killed.
@@ -38,6 +41,7 @@ package enum Program {
     ) async throws -> Outcome {
         var variables = Command.plainEnvironment
         variables["PATH"] = "\(Self.directory):\(variables["PATH"] ?? "")"
+        variables["XDG_CACHE_HOME"] = Self.cache
         variables.merge(environment) { _, new in new }
         var command = Command(program, arguments, environment: variables)
         command.input = Array(input.utf8)

@@ -23,16 +23,17 @@ package struct SelfCheckStamp: Sendable {
 
     package var isThere: Bool { path.map(Files.exists) ?? false }
 
-    package func leave() throws {
+    /// Where nothing can be kept, the next run asks again.
+    package func leave() {
         guard let path else { return }
-        try Files.createDirectories(path.removingLastComponent())
-        try Files.write(path, [], sync: false)
+        try? Files.createDirectories(path.removingLastComponent())
+        try? Files.write(path, [], sync: false)
     }
 
     /// By the XDG base directory specification; nil where there is no home.
     private static var directory: FilePath? {
-        let cache = environment("XDG_CACHE_HOME") ?? environment("HOME").map { $0 + "/.cache" }
-        return cache.map { FilePath($0).appending("auton/self-check") }
+        let home = environment("HOME").map { FilePath($0) }.flatMap { Files.isDirectory($0) ? $0.appending(".cache") : nil }
+        return (environment("XDG_CACHE_HOME").map { FilePath($0) } ?? home)?.appending("auton/self-check")
     }
 
     private static func collect(_ path: FilePath, _ files: inout [FilePath]) throws {
