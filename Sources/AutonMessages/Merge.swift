@@ -34,7 +34,7 @@ package struct Composition: Message {
 
     /// One boot.
     package struct Configuration: Codable, Sendable, Equatable {
-        /// `combined`, or the subsystem that was booted alone.
+        /// `combined`, or the subsystem that was booted alone, or the task (or branch) whose change was.
         package var name: String
         package var tests: [TestResult]
         /// Empty if the boot ended as it should; else how it did end.
@@ -53,12 +53,17 @@ package struct Composition: Message {
         package var alone: TestResult.Outcome
         package var combined: TestResult.Outcome
         package var evidence: [String]
+        /// The smallest set of tasks (or branches) that shows it; nil in what was filed before blame was looked for.
+        package var blamed: [String]?
 
-        package init(test: String, alone: TestResult.Outcome, combined: TestResult.Outcome, evidence: [String]) {
+        package init(
+            test: String, alone: TestResult.Outcome, combined: TestResult.Outcome, evidence: [String], blamed: [String]? = nil
+        ) {
             self.test = test
             self.alone = alone
             self.combined = combined
             self.evidence = evidence
+            self.blamed = blamed
         }
     }
 

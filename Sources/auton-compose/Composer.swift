@@ -1,88 +1,107 @@
-import AutonGate
 import AutonKit
 import AutonMessages
-import SystemPackage
 
-/// Boots main's kernel with each suite alone and with all of them, and compares result by result.
-struct Composer {
-    var mailbox: Mailbox
-    var workspace: Workspace
-    var limits: RunLimits
+/// Looks for tests that say one thing alone and another in company, and for the smallest set of parts that is to blame.
+struct Composer: Sendable {
+    let assembly: Assembly
+    /// The commit of all parts together.
+    let whole: String
+    let laboratory: Laboratory
 
-    /// The composition of `commit`; one that is filed already is not made again.
-    func compose(_ commit: String) async throws -> Composition {
-        let tree = try await workspace.git.tree(of: commit)
-        if let done = try mailbox.find(Composition.self, tree) { return done }
-        let purpose = "compose-\(tree.prefix(12))"
-        guard let lock = try workspace.lock(purpose) else {
-            throw AutonError(.tryAgain, "another auton-compose is at work", at: purpose)
-        }
-        defer { lock.release() }
-        let worktree = try await workspace.worktree(purpose, commit: commit)
-        defer { try? worktree.remove() }
-        let build = try await Build.run(in: worktree.root, limits: limits)
-        guard build.succeeded else {
-            throw AutonError(.bug, "main does not build", at: commit)
-        }
-        let everything = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
-        let combined = configuration("combined", everything)
+    struct Result: Sendable {
+        var configurations: [Composition.Configuration]
+        var interactions: [Composition.Interaction]
+    }
+
+    func compose() async throws -> Result {
+        async let whole = laboratory.observe(whole)
+        async let base = laboratory.observe(assembly.base)
+        async let lone = observeParts()
+        let combined = try await whole, parts = try await lone
         let suites = Set(combined.tests.compactMap { $0.name.split(separator: ".").first.map(String.init) }).sorted()
-        var alone: [Composition.Configuration] = []
-        for suite in suites {
-            let boot = Boot(image: build.image, suites: [suite], seconds: limits.bootSeconds)
-            alone.append(configuration(suite, try await boot.run()))
+        let alone = try await each(suites) { try await laboratory.observe(self.whole, .suite($0)) }
+
+        var interactions: [Composition.Interaction] = []
+        for (suite, observation) in zip(suites, alone) {
+            interactions += try await differences(ofSuite: suite, observation, combined)
         }
-        // Without tests, which may print anything.
-        var quiet = Boot(image: build.image, seconds: limits.bootSeconds)
-        quiet.runsTests = false
-        let composition = Composition(
-            commit: commit, tree: tree, configurations: [combined] + alone, interactions: Self.interactions(combined, alone),
-            console: try await quiet.run().consoleLines)
-        try mailbox.file(composition)
-        return composition
+        let found = Set(interactions.map(\.test))
+        interactions += try await differences(of: parts, on: base, combined).filter { !found.contains($0.test) }
+        let rows = [("combined", combined)] + zip(suites, alone) + zip(assembly.parts.map(\.name), parts)
+        return Result(
+            configurations: rows.map { Composition.Configuration(name: $0, tests: $1.tests, failure: $1.failure) },
+            interactions: interactions)
     }
 
-    private func configuration(_ name: String, _ boot: BootReport) -> Composition.Configuration {
-        Composition.Configuration(name: name, tests: boot.report.tests, failure: boot.failure ?? "")
+    /// Each part on what it was made on. That a part alone does not build or boot is told in its row.
+    private func observeParts() async throws -> [Observation] {
+        try await each(assembly.parts) { part in
+            guard let commit = try await assembly.commit(of: [part]) else {
+                throw AutonError(.badInput, "what it needs is in conflict", at: part.name)
+            }
+            return try await laboratory.observe(commit)
+        }
     }
 
-    /// A test that passes alone and does not in company, or the other way round.
-    static func interactions(_ combined: Composition.Configuration, _ alone: [Composition.Configuration]) -> [Composition
-        .Interaction]
+    /// Tests that say something else when their suite is booted alone.
+    private func differences(ofSuite suite: String, _ alone: Observation, _ combined: Observation) async throws
+        -> [Composition.Interaction]
     {
-        let together = Dictionary(combined.tests.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        return alone.flatMap { configuration in
-            configuration.tests.compactMap { test in
-                let other = together[test.name] ?? TestResult(name: test.name, outcome: .missing)
-                guard test.outcome != other.outcome else { return nil }
-                let evidence =
-                    ["alone: \(configuration.failure)"] + test.diagnostics + ["combined: \(combined.failure)"] + other.diagnostics
-                return Composition.Interaction(test: test.name, alone: test.outcome, combined: other.outcome, evidence: evidence)
+        try await each(alone.tests.filter { ($0.outcome) != (combined.outcome(of: $0.name) ?? .missing) }) { test in
+            try await interaction(test, nil, alone.failure, combined) { commit in
+                async let suite = laboratory.observe(commit, .suite(suite)), all = laboratory.observe(commit)
+                guard let alone = try await suite.outcome(of: test.name) else { return false }
+                return try await alone != (all.outcome(of: test.name) ?? .missing)
             }
         }
     }
-}
 
-extension Composition {
-    /// Tests by configuration, and the interactions below.
-    var matrix: String {
-        guard let combined = configurations.first else { return "" }
-        let names = configurations.flatMap(\.tests).map(\.name)
-        let tests = names.enumerated().filter { names.firstIndex(of: $1) == $0 }.map(\.element)
-        let rows = tests.map { name in
-            [
-                name, outcome(of: name, in: configurations.dropFirst().first { $0.name == name.prefix { $0 != "." } }),
-                outcome(of: name, in: combined),
-            ]
+    /// Tests that say something else on the part that brought them, or on the base, than on the whole.
+    private func differences(of parts: [Observation], on base: Observation, _ combined: Observation) async throws
+        -> [Composition.Interaction]
+    {
+        var known: Set<String> = []
+        var differing: [(test: TestResult, owner: Part?, failure: String)] = []
+        let owners: [(Part?, Observation)] = [(nil, base)] + zip(assembly.parts.map { $0 }, parts)
+        for (owner, observation) in owners {
+            for test in observation.tests where known.insert(test.name).inserted {
+                if test.outcome != (combined.outcome(of: test.name) ?? .missing) {
+                    differing.append((test, owner, observation.failure))
+                }
+            }
         }
-        let boots = configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" }
-        let found = interactions.map { "INTERACTION \($0.test): \($0.alone.rawValue) alone, \($0.combined.rawValue) combined" }
-        return
-            ([Table.format([["TEST", "ALONE", "COMBINED"]] + rows)] + boots + (found.isEmpty ? ["no interaction found"] : found))
-            .joined(separator: "\n")
+        return try await each(differing) { test, owner, failure in
+            let together = combined.outcome(of: test.name) ?? .missing
+            return try await interaction(test, owner, failure, combined) { commit in
+                (try await laboratory.observe(commit).outcome(of: test.name) ?? .missing) == together
+            }
+        }
     }
 
-    private func outcome(of test: String, in configuration: Configuration?) -> String {
-        configuration?.tests.first { $0.name == test }?.outcome.rawValue ?? "-"
+    /// - Parameter owner: the part without which there is no such test.
+    private func interaction(
+        _ test: TestResult, _ owner: Part?, _ failure: String, _ combined: Observation,
+        shows: @escaping @Sendable (String) async throws -> Bool
+    ) async throws -> Composition.Interaction {
+        let other = combined.tests.first { $0.name == test.name } ?? TestResult(name: test.name, outcome: .missing)
+        let kept = owner.map { [$0] } ?? []
+        let blamed = try await minimize(assembly.parts.filter { $0 != owner }) { subset in
+            guard let commit = try await assembly.commit(of: kept + subset) else { return false }
+            return try await shows(commit)
+        }
+        let names = Set((kept + blamed).map(\.name))
+        return Composition.Interaction(
+            test: test.name, alone: test.outcome, combined: other.outcome,
+            evidence: ["alone: \(failure)"] + test.diagnostics + ["combined: \(combined.failure)"] + other.diagnostics,
+            blamed: assembly.parts.map(\.name).filter(names.contains))
+    }
+
+    private func each<Item: Sendable, Value: Sendable>(
+        _ items: [Item], _ body: @escaping @Sendable (Item) async throws -> Value
+    ) async throws -> [Value] {
+        try await withThrowingTaskGroup { group in
+            for (index, item) in items.enumerated() { group.addTask { (index, try await body(item)) } }
+            return try await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.map(\.1)
+        }
     }
 }

@@ -199,6 +199,8 @@ struct Planner {
 
     private static func evidence(_ interaction: Composition.Interaction) -> String {
         let outcomes = "\(interaction.alone.rawValue) alone, \(interaction.combined.rawValue) combined"
-        return (["\(interaction.test): \(outcomes)"] + interaction.evidence).joined(separator: "\n")
+        let blamed = (interaction.blamed ?? []).joined(separator: ", ")
+        let cause = blamed.isEmpty ? [] : ["the smallest set of tasks that shows it: \(blamed)"]
+        return (["\(interaction.test): \(outcomes)"] + cause + interaction.evidence).joined(separator: "\n")
     }
 }

@@ -1,0 +1,162 @@
+import AutonKit
+import AutonMessages
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import auton_compose
+
+/// Real kernels: the scaffold with parts on it that are each right alone.
+@Suite struct ComposeTests {
+    let directory = try! TemporaryDirectory()
+
+    /// A table of two places in the base, and parts that each take some.
+    private static let table = """
+        #pragma once
+        extern int table_used;
+        static inline int table_take(int n) { return table_used + n > 2 ? -1 : (table_used += n); }
+
+        """
+    private static func taker(_ name: String, _ n: Int) -> String {
+        """
+        #include "harness.h"
+        #include "table.h"
+        KTEST(\(name), takes) { KASSERT(table_take(\(n)) >= 0); }
+
+        """
+    }
+    private static func innocent(_ name: String) -> String {
+        "#include \"harness.h\"\nKTEST(\(name), adds) { KASSERT_EQ(1 + 1, 2); }\n"
+    }
+
+    private func workspace() async throws -> Workspace {
+        let source = directory["source"]
+        try Files.createDirectories(source)
+        for name in ["harness", "Makefile", "kernel.ld"] {
+            _ = try await Command("cp", ["-r", Program.package.appending("kernel").appending(name).string, source.string]).run()
+        }
+        try directory.write("source/include/table.h", Self.table)
+        try directory.write("source/mm/table.c", "#include \"table.h\"\nint table_used;\n")
+        return try await Workspace.open(directory["workspace"], from: source, origin: .kernel)
+    }
+
+    private func branch(_ name: String, _ files: [String: String], on base: String, in workspace: Workspace) async throws {
+        let commit = try await workspace.commit(files.mapValues { $0 }, on: base)
+        #expect(try await workspace.git.moveBranch(name, to: commit, from: ""))
+    }
+
+    private func compose(_ arguments: String...) async throws -> Outcome {
+        try await Program.run(
+            "auton-compose", arguments + ["--workspace", directory["workspace"].string, "--mailbox", directory["mailbox"].string])
+    }
+
+    /// Two that are too much for the table together, among two that are not in the way.
+    @Test func thePairThatDoesNotFitIsBlamed() async throws {
+        let workspace = try await workspace()
+        let main = try await workspace.main()
+        try await branch("b", ["sched/b.c": Self.taker("sched", 2)], on: main, in: workspace)
+        try await branch("e", ["llm/e.c": Self.taker("llm", 1)], on: main, in: workspace)
+        for (name, place) in [("a", "ipc"), ("c", "lib")] {
+            try await branch(name, ["\(place)/\(name).c": Self.innocent(place)], on: main, in: workspace)
+        }
+        let outcome = try await compose("a", "b", "c", "e")
+        #expect(outcome.status == 1)
+        // The harness runs suites by name: llm before sched.
+        #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by b + e"))
+        #expect(outcome.output.split(separator: "\n").filter { $0.hasPrefix("INTERACTION") }.count == 1)
+        // Nothing is filed, and nothing is left.
+        #expect(!Files.exists(directory["mailbox/composition"]))
+        #expect(try Files.list(directory["workspace/.auton/worktree"]) == [])
+        #expect(try await compose("a", "b", "c").status == 0)
+    }
+
+    /// No pair shows it.
+    @Test func threeTogether() async throws {
+        let workspace = try await workspace()
+        let main = try await workspace.main()
+        for (name, place) in [("a", "ipc"), ("b", "llm"), ("c", "sched")] {
+            try await branch(name, ["\(place)/\(name).c": Self.taker(place, 1)], on: main, in: workspace)
+        }
+        try await branch("d", ["nl/d.c": Self.innocent("nl")], on: main, in: workspace)
+        let outcome = try await compose("a", "b", "c", "d")
+        #expect(outcome.status == 1)
+        #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by a + b + c"))
+    }
+
+    /// A branch on a branch is put together with what it is on, and is not blamed for it.
+    @Test func aBranchOnABranch() async throws {
+        let workspace = try await workspace()
+        let main = try await workspace.main()
+        try await branch("below", ["lib/below.c": "int below;\n"], on: main, in: workspace)
+        let below = try #require(try await workspace.git.commit("below"))
+        let above = Self.taker("llm", 2).replacing("KTEST", with: "extern int below;\nKTEST").replacing(
+            "{ KASSERT(", with: "{ below = 1; KASSERT(")
+        try await branch("above", ["llm/above.c": above], on: below, in: workspace)
+        try await branch("other", ["sched/other.c": Self.taker("sched", 1)], on: main, in: workspace)
+        let outcome = try await compose("above", "other", "below")
+        #expect(outcome.status == 1)
+        #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by other + above"))
+    }
+
+    /// A test that is right in company only, since another suite prepares what it needs.
+    @Test func aSuiteThatIsWrongAlone() async throws {
+        let workspace = try await workspace()
+        let main = try await workspace.main()
+        try await branch("a", ["llm/a.c": Self.taker("llm", 1)], on: main, in: workspace)
+        let needs = "#include \"harness.h\"\n#include \"table.h\"\nKTEST(sched, needs) { KASSERT_EQ(table_used, 1); }\n"
+        try await branch("b", ["sched/b.c": needs], on: main, in: workspace)
+        try await branch("c", ["nl/c.c": Self.innocent("nl")], on: main, in: workspace)
+        let outcome = try await compose("a", "b", "c")
+        #expect(outcome.status == 1)
+        #expect(outcome.output.contains("INTERACTION sched.needs: not-ok alone, ok combined; shown by a + b"))
+    }
+
+    @Test func textualConflict() async throws {
+        let workspace = try await workspace()
+        let main = try await workspace.main()
+        try await branch("a", ["lib/x.c": "int a;\n"], on: main, in: workspace)
+        try await branch("b", ["lib/x.c": "int b;\n"], on: main, in: workspace)
+        let outcome = try await compose("a", "b")
+        #expect(outcome.status == 1)
+        #expect(outcome.errors == "auton-compose: the branches are in conflict: a, b\n")
+        #expect(try await compose("a", "nosuch").errors == "auton-compose: no such commit or branch: nosuch\n")
+    }
+
+    /// Main as merges made it, with the mailbox that tells of them.
+    @Test func mergesOfTheMailbox() async throws {
+        let workspace = try await workspace()
+        let mailbox = Mailbox(directory["mailbox"])
+        try mailbox.prepare()
+        let files = [
+            ("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 2)]),
+            ("sched-001", ["sched/c.c": Self.taker("sched", 1)]),
+        ]
+        let base = try await workspace.main()
+        for (task, files) in files {
+            let commit = try await workspace.commit(files.mapValues { $0 }, on: base)
+            let main = try await workspace.main()
+            let merged = try await workspace.mergeTree(main, commit)
+            let merge = try await workspace.git.run("commit-tree", merged.tree, "-p", main, "-p", commit, "-m", "merge")
+            try await workspace.moveMain(to: merge)
+            try mailbox.file(TaskMessage(plannedTask(task)))
+            try mailbox.file(
+                Candidate(
+                    task: task, attempt: 1, branch: "task/\(task).1", commit: commit,
+                    tree: try await workspace.git.tree(of: commit), base: base, baseTree: try await workspace.git.tree(of: base),
+                    outcome: .finished, summary: "",
+                    provenance: Provenance(model: "none", transcript: "", turns: 0, usage: TokenUsage())))
+            try mailbox.file(
+                Merge(
+                    task: task, attempt: 1, candidate: commit, commit: merge, tree: merged.tree,
+                    baseTree: try await workspace.git.tree(of: main), tests: []))
+        }
+        let outcome = try await compose()
+        #expect(outcome.status == 1)
+        #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by llm-001 + sched-001"))
+        let filed = try #require(try mailbox.all(Composition.self).first)
+        #expect(filed.interactions.map(\.blamed) == [["llm-001", "sched-001"]])
+        #expect(filed.configurations.map(\.name).contains("lib-001"))
+        // What is filed is told again.
+        #expect(try await compose().output == outcome.output)
+    }
+}
