@@ -13,6 +13,8 @@ package struct Boot: Sendable {
     package var machine: Machine
     /// The suites of tests to run; empty for all.
     package var suites: [String]
+    /// The suites of benchmarks to run after them; empty for all, nil for none.
+    package var benches: [String]?
     /// False: no tests, the kernel powers off when it is ready.
     package var runsTests = true
     /// Wall time until the boot counts as hung.
@@ -65,7 +67,8 @@ package struct Boot: Sendable {
         case .signalled(let signal): ending = .other(128 + signal)
         }
         return BootReport(
-            console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
+            console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)),
+            counters: CounterReport(parsing: reported), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 Self.imageInside, with: machine.image)
@@ -83,6 +86,12 @@ package struct Boot: Sendable {
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
+        if let benches {
+            arguments += [
+                "-fw_cfg", "name=opt/auton/bench,string=" + (benches.isEmpty ? "all" : benches.joined(separator: ",,")),
+            ]
+        }
+        if machine.countsInstructions { arguments += ["-fw_cfg", "name=opt/auton/count,string=yes"] }
         return arguments
     }
 
