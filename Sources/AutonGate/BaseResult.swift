@@ -24,9 +24,9 @@ struct BaseResult: Sendable {
         if let record = TreeRecord.find(tree: tree, in: workspace) { return BaseResult(record: record) }
         let worktree = try await workspace.worktree(name, commit: commit)
         defer { try? worktree.remove() }
-        let trial = try await Trial.run(in: worktree.root, limits: limits)
-        guard let boot = trial.boot, trial.failure == nil else { return BaseResult(failure: trial.failure) }
-        let record = TreeRecord(tests: boot.report.tests)
+        var list = Checklist()
+        let trial = try await list.buildAndBoot(worktree.root, limits: limits)
+        guard let record = trial?.record, !list.hasFailed else { return BaseResult(failure: list.failure) }
         try record.save(tree: tree, in: workspace)
         return BaseResult(record: record)
     }

@@ -8,16 +8,21 @@ package struct Boot: Sendable {
     /// Bytes of each serial port that are kept; a kernel that prints more is killed.
     package static let outputLimit = 1 << 20
 
+    /// What `machine.image` names, wherever it lies.
     package var image: FilePath
+    package var machine: Machine
     /// The suites of tests to run; empty for all.
     package var suites: [String]
+    /// The suites of benchmarks to run after them; empty for all, nil for none.
+    package var benches: [String]?
     /// False: no tests, the kernel powers off when it is ready.
     package var runsTests = true
     /// Wall time until the boot counts as hung.
     package var seconds: Double
 
-    package init(image: FilePath, suites: [String] = [], seconds: Double = 10) {
+    package init(image: FilePath, machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10) {
         self.image = image
+        self.machine = machine
         self.suites = suites
         self.seconds = seconds
     }
@@ -34,6 +39,7 @@ package struct Boot: Sendable {
 
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
+        sandbox.limits.memory = machine.addressSpace
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
         sandbox.limits.fileSize = Self.outputLimit
@@ -61,29 +67,31 @@ package struct Boot: Sendable {
         case .signalled(let signal): ending = .other(128 + signal)
         }
         return BootReport(
-            console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
+            console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)),
+            counters: CounterReport(parsing: reported), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
-                Self.imageInside, with: "build/kernel.elf")
+                Self.imageInside, with: machine.image)
         )
     }
 
-    private static let imageInside = "/kernel.elf"
+    private static let imageInside = "/image"
 
     private func arguments(nonce: String) -> [String] {
-        var arguments = [
-            "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside,
-            // Any words will do; the boot tests compare what the kernel was told with what QEMU says.
-            "-append", "console=com1 auton", "-accel", "tcg", "-cpu", "max", "-m", "128",
-            "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
-            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-            "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-            "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
-        ]
+        var arguments =
+            machine.arguments(image: Self.imageInside) + [
+                "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
+            ]
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
+        if let benches {
+            arguments += [
+                "-fw_cfg", "name=opt/auton/bench,string=" + (benches.isEmpty ? "all" : benches.joined(separator: ",,")),
+            ]
+        }
+        if machine.countsInstructions { arguments += ["-fw_cfg", "name=opt/auton/count,string=yes"] }
         return arguments
     }
 

@@ -7,6 +7,8 @@ package struct BootReport: Sendable {
     package var console: String
     /// What its harness said on COM2.
     package var report: KTAPReport
+    /// What it said there of instructions, if the machine counts them.
+    package var counters = CounterReport()
     package var ending: BootEnding
     /// Wall time.
     package var seconds: Double
@@ -53,6 +55,7 @@ package struct BootReport: Sendable {
 
     private var place: String {
         if let running = report.running { return "in \(running)" }
+        if let bench = counters.running { return "in the benchmark \(bench)" }
         guard let last = report.tests.last else { return "before the first test" }
         return "after \(last.name)"
     }

@@ -4,22 +4,35 @@ import SystemPackage
 
 /// Builds a kernel tree by its own Makefile, in the sandbox.
 package struct Build: Sendable {
+    /// The kernel, and what else the tree has the sources for: `make`.
+    ///
     /// - Parameter directory: the tree; `build/` in it is written.
     package static func run(in directory: FilePath, limits: RunLimits = RunLimits()) async throws -> BuildResult {
+        try await make([], "build/kernel.elf", in: directory, limits: limits)
+    }
+
+    /// A CD of the kernel that is built already, by GRUB: `make iso`.
+    static func iso(in directory: FilePath, limits: RunLimits) async throws -> BuildResult {
+        try await make(["iso"], "build/kernel.iso", in: directory, limits: limits)
+    }
+
+    private static func make(_ targets: [String], _ product: String, in directory: FilePath, limits: RunLimits) async throws
+        -> BuildResult
+    {
         let start = ContinuousClock.now
         var sandbox = Sandbox(directory)
         sandbox.limits = limits.sandbox
         sandbox.limits.seconds = limits.buildSeconds
         sandbox.limits.output = 256 << 10
         // The file is named, since make would take a GNUmakefile before it.
-        let make = ["--silent", "--file=Makefile"]
+        let make = ["--silent", "--file=Makefile"] + targets
         var result = try await sandbox.run("make", make + ["--jobs=2"])
         if case .exited(let status) = result.ending, status != 0 {
             // Once more for the record: every error and not only the first, in an order that does not depend on
             // which compiler was faster. What did compile is not compiled again.
             result = try await sandbox.run("make", make + ["--keep-going"])
         }
-        let image = directory.appending("build/kernel.elf")
+        let image = directory.appending(product)
         // Links would lead out of the sandbox whoever reads the image.
         let made = Files.type(of: directory.appending("build")) == S_IFDIR && Files.type(of: image) == S_IFREG
         return BuildResult(

@@ -18,7 +18,7 @@ package struct BuildResult: Sendable {
         switch result.ending {
         case .timedOut: return "took more than \(Text.seconds(limit))"
         case .signalled: return "\(result.ending)"
-        case .exited(0): return "make succeeded, but made no build/kernel.elf"
+        case .exited(0): return "make succeeded, but made no build/\(image.lastComponent?.string ?? "")"
         case .exited(let status):
             let errors = lines.filter { $0.contains("error: ") || $0.contains("undefined reference") }.count
             return errors > 0 ? Text.count(errors, "error") : "make ended with status \(status)"

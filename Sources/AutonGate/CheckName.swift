@@ -5,13 +5,16 @@ package enum CheckName {
     static let changes = "changes"
     static let build = "build"
     static let boot = "boot"
+    static let counters = "counters"
     static let regression = "regression"
     static let acceptance = "acceptance"
     static let newTests = "new-tests"
     static let console = "console"
+    static let speed = "speed"
+    static let boots = "boots"
 
     static let ofDiff = [changes] + DiffRules.names
-    static let ofTree = [build, boot, regression, acceptance, newTests, console]
+    static let ofTree = [build, boot, counters, regression, acceptance, newTests, console, speed, boots]
     /// All that the gate looks at, in its order.
     package static let all = ofDiff + ofTree
 }

@@ -11,6 +11,9 @@ struct Checklist {
 
     var hasFailed: Bool { checks.contains { $0.status == .failed } }
 
+    /// The first check that failed, in one line.
+    var failure: String? { checks.first { $0.status == .failed }.map { "\($0.name): \($0.detail)" } }
+
     /// - Parameter failure: one line; nil if the check passed.
     mutating func add(_ name: String, failure: String?, passed: String = "", evidence: [String] = []) {
         let now = ContinuousClock.now

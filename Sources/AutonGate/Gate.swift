@@ -9,15 +9,17 @@ import SystemPackage
 package struct Gate: Sendable {
     package let workspace: Workspace
     package var limits: RunLimits
+    package var demands: GateDemands
     /// Whether to go on without a comparison if the base itself does not pass. Main always does, so that a base that
     /// does not is an error unless somebody judges by hand.
     package var acceptsBrokenBase = false
     /// A check that always passes; only the self-check's own tests set it.
     var blindTo: String?
 
-    package init(workspace: Workspace, limits: RunLimits = RunLimits()) {
+    package init(workspace: Workspace, limits: RunLimits = RunLimits(), demands: GateDemands = GateDemands()) {
         self.workspace = workspace
         self.limits = limits
+        self.demands = demands
     }
 
     /// Says before any work is begun that a tool is missing.
@@ -34,8 +36,11 @@ package struct Gate: Sendable {
     ///
     /// - Parameters:
     ///   - task: what the change was to be; nil if nobody in particular was asked for it.
+    ///   - slower: the benchmarks that its author knows to be slower now, and why.
     ///   - purpose: names the checkout; one judgement at a time for each.
-    package func judge(commit: String, base: String, task: TaskMessage?, purpose: String) async throws -> Judgement {
+    package func judge(
+        commit: String, base: String, task: TaskMessage?, slower: [Justification] = [], purpose: String
+    ) async throws -> Judgement {
         // Ids only: git would take a name that begins with a hyphen for an option.
         for commit in [commit, base] where commit.isEmpty || !commit.utf8.allSatisfy({ "0123456789abcdef".utf8.contains($0) }) {
             throw AutonError(.badInput, "not the id of a commit", at: commit)
@@ -48,16 +53,23 @@ package struct Gate: Sendable {
         var list = Checklist(blindTo: blindTo)
         let (trees, change, worktree) = try await read(commit, base, checkout: name)
         defer { try? worktree.remove() }
-        var judgement = Judgement(commit: commit, tree: trees[0], checks: [], tests: [], console: [])
+        var judgement = Judgement(commit: commit, tree: trees[0])
 
         list.check(change, task: task)
-        if !list.hasFailed, let boot = try await list.buildAndBoot(worktree.root, limits: limits) {
-            judgement.tests = boot.report.tests
-            judgement.console = Text.tail(boot.consoleLines, 40)
-            if !list.hasFailed {
-                try TreeRecord(tests: boot.report.tests).save(tree: trees[0], in: workspace)
+        if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, limits: limits) {
+            judgement.take(trial)
+            if !list.hasFailed, let record = trial.record {
+                try record.save(tree: trees[0], in: workspace)
                 let base = try await result(of: base, tree: trees[1])
-                try list.check(boot, task: task, base: base, tree: worktree.root)
+                judgement.compare(with: base)
+                try list.check(trial.boot, task: task, base: base, tree: worktree.root)
+                if !list.hasFailed {
+                    list.checkSpeed(record.counts, base: base, share: demands.slower, justified: slower)
+                }
+                if !list.hasFailed {
+                    let matrix = BootMatrix(tree: worktree.root, trial: trial, limits: limits)
+                    judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
+                }
             }
         }
         list.skipRest(of: CheckName.all)
@@ -96,7 +108,9 @@ package struct Gate: Sendable {
     }
 
     /// Builds and boots a kernel tree that is in no repository: all that can be judged without a base.
-    package static func judge(directory: FilePath, limits: RunLimits = RunLimits()) async throws -> Judgement {
+    package static func judge(
+        directory: FilePath, limits: RunLimits = RunLimits(), demands: GateDemands = GateDemands()
+    ) async throws -> Judgement {
         guard Files.exists(directory.appending("Makefile")) else {
             throw AutonError(.badInput, "no kernel tree", at: directory.string)
         }
@@ -104,15 +118,36 @@ package struct Gate: Sendable {
         let copy = try TemporaryCopy(of: directory)
         defer { copy.remove() }
         var list = Checklist()
-        var judgement = Judgement(commit: "", tree: "", checks: [], tests: [], console: [])
-        if let boot = try await list.buildAndBoot(copy.root, limits: limits) {
-            judgement.tests = boot.report.tests
-            judgement.console = Text.tail(boot.consoleLines, 40)
-            if !list.hasFailed { try list.checkConsole(boot.consoleLines, tree: copy.root) }
+        var judgement = Judgement(commit: "", tree: "")
+        if let trial = try await list.buildAndBoot(copy.root, limits: limits) {
+            judgement.take(trial)
+            if !list.hasFailed { try list.checkConsole(trial.boot.consoleLines, tree: copy.root) }
+            if !list.hasFailed {
+                let matrix = BootMatrix(tree: copy.root, trial: trial, limits: limits)
+                judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
+            }
         }
-        list.skipRest(of: [CheckName.build, CheckName.boot, CheckName.console])
+        list.skipRest(of: [CheckName.build, CheckName.boot, CheckName.counters, CheckName.console, CheckName.boots])
         judgement.checks = list.checks
         return judgement
+    }
+}
+
+extension Judgement {
+    fileprivate mutating func take(_ trial: Trial) {
+        tests = trial.boot.report.tests
+        console = Text.tail(trial.boot.consoleLines, 40)
+        counters = trial.counts
+        boots = [trial.bootResult]
+        sections = trial.sections
+    }
+
+    /// Puts the base's numbers beside its own.
+    fileprivate mutating func compare(with base: BaseResult) {
+        guard let record = base.record else { return }
+        counters = counters?.compared(with: record.counts)
+        let sizes = Dictionary(record.sections.map { ($0.name, $0.bytes) }, uniquingKeysWith: { first, _ in first })
+        sections = sections?.map { SectionSize(name: $0.name, bytes: $0.bytes, base: sizes[$0.name]) }
     }
 }
 

@@ -5,11 +5,16 @@ package struct Judgement: Sendable, Equatable {
     package var commit: String
     package var tree: String
     /// In the order in which they were made.
-    package var checks: [Check]
+    package var checks: [Check] = []
     /// What the boot said, if it came to one.
-    package var tests: [TestResult]
+    package var tests: [TestResult] = []
     /// The last lines of the kernel's own serial output.
-    package var console: [String]
+    package var console: [String] = []
+    /// Nil if it did not come to that.
+    package var counters: InstructionCounts?
+    /// Nil if it did not come to a boot.
+    package var boots: [BootResult]?
+    package var sections: [SectionSize]?
 
     /// It was built and booted, and nothing was found.
     package var accepted: Bool {
@@ -20,7 +25,7 @@ package struct Judgement: Sendable, Equatable {
     package func verdict(on id: AttemptID) -> Verdict {
         Verdict(
             task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
-            console: console)
+            console: console, counters: counters, boots: boots, sections: sections)
     }
 }
 

@@ -14,7 +14,7 @@ enum KTAPLine: Equatable {
     case panic(String)
     /// `# harness: WHY`, ours: it was asked for what it cannot do.
     case refusal(String)
-    /// `# bench …`, ours: a measurement, which no verdict depends on.
+    /// `# count …` and `# bench …`, ours: `CounterReport` reads them.
     case measurement
     case diagnostic(String)
     case noise
@@ -48,7 +48,7 @@ enum KTAPLine: Equatable {
         if let name = text.dropping("run ") { return .run(name) }
         if let why = text.dropping("panic: ") { return .panic(why) }
         if let why = text.dropping("harness: ") { return .refusal(why) }
-        if text.hasPrefix("bench ") { return .measurement }
+        if text.hasPrefix("bench ") || text.hasPrefix("count ") { return .measurement }
         if let nonce = text.dropping("auton nonce ") { return .nonce(nonce) }
         if let end = text.dropping("auton end ") {
             let words = end.split(separator: " ", omittingEmptySubsequences: false)

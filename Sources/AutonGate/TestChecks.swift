@@ -48,28 +48,13 @@ extension Checklist {
 
     /// The kernel prints what the user's file of regular expressions asks for, once there is a boot/ to print it.
     mutating func checkConsole(_ console: [String], tree: FilePath) throws {
-        let file = tree.appending("acceptance/boot.console")
-        guard Files.exists(file), try Self.hasSources(tree.appending("boot")) else {
+        guard let expected = try ExpectedLines(in: tree) else {
             return skip(CheckName.console, because: "boot/ has no sources yet")
         }
-        let patterns = try Files.readText(file).split(separator: "\n").map(String.init).filter { !$0.hasPrefix("#") }
-        let expected = try patterns.map { pattern in
-            guard let expression = RegularExpression(pattern) else {
-                throw AutonError(.badConfiguration, "not a regular expression: \(pattern)", at: "acceptance/boot.console")
-            }
-            return (pattern, expression)
-        }
-        let absent = expected.filter { _, expression in !console.contains(where: expression.matches) }.map(\.0)
+        let absent = expected.absent(from: console)
         add(
             CheckName.console, failure: absent.first.map { "no line of the console matches \($0)" },
             passed: "\(expected.count) of \(expected.count) expected lines printed",
             evidence: absent.dropFirst().map { "nor \($0)" } + ["console:"] + Text.tail(console, 20).map { "  " + $0 })
-    }
-
-    private static func hasSources(_ directory: FilePath) throws -> Bool {
-        try Files.list(directory).contains { name in
-            try name.hasSuffix(".c") || name.hasSuffix(".asm")
-                || (Files.type(of: directory.appending(name)) == S_IFDIR && hasSources(directory.appending(name)))
-        }
     }
 }

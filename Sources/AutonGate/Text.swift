@@ -39,8 +39,28 @@ enum Text {
     static func count(_ count: Int, _ noun: String) -> String { "\(count) \(noun)\(count == 1 ? "" : "s")" }
 
     /// 10 or 0.5, not 10.0.
-    static func seconds(_ seconds: Double) -> String {
-        seconds == seconds.rounded() ? "\(Int(seconds)) s" : "\(seconds) s"
+    static func number(_ number: Double) -> String { Int(exactly: number).map { "\($0)" } ?? "\(number)" }
+
+    static func seconds(_ seconds: Double) -> String { "\(number(seconds)) s" }
+
+    /// 1234567 as 1,234,567.
+    static func grouped(_ number: Int) -> String {
+        let digits = Array(String(number.magnitude))
+        let grouped = digits.indices.map { index in
+            (index > 0 && (digits.count - index) % 3 == 0 ? "," : "") + String(digits[index])
+        }
+        return (number < 0 ? "-" : "") + grouped.joined()
+    }
+
+    /// From `old` to `new` in per cent: `+14.6%`.
+    static func change(_ new: some BinaryInteger, _ old: some BinaryInteger) -> String { change(Double(new), Double(old)) }
+
+    static func change(_ new: Double, _ old: Double) -> String {
+        guard old > 0 else { return new > 0 ? "+∞%" : "+0.0%" }
+        let share = (new - old) / old * 100
+        // Whole tenths; what is left of a change that rounds to none still has its sign.
+        let tenths = Int(min(abs(share) * 10, 1e15).rounded())
+        return "\(share < 0 ? "-" : "+")\(tenths / 10).\(tenths % 10)%"
     }
 }
 

@@ -1,24 +1,34 @@
 import AutonKit
 import AutonMessages
 import FoundationEssentials
+import Glibc
 import SystemPackage
 
-/// What the boot of one tree said, kept for when that tree is the base of something. Written only if the build and
-/// the boot succeeded in full, so that a record is never the reason for asking less.
+/// What the build and the boots of one tree said, kept for when that tree is the base of something. Written only if all
+/// of them succeeded in full, so that a record is never the reason for asking less.
 struct TreeRecord: Codable, Equatable {
     /// Raised when the meaning changes; other records are as good as none.
-    private static let currentFormat = 1
+    private static let currentFormat = 2
 
     private var format = Self.currentFormat
+    /// Other tools make another image of the same tree, which takes other counts.
+    private var tools = Self.currentTools
     var tests: [TestResult]
+    var counts: InstructionCounts
+    var sections: [SectionSize]
 
-    init(tests: [TestResult]) { self.tests = tests }
+    init(tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = []) {
+        self.tests = tests
+        self.counts = counts
+        self.sections = sections
+    }
 
     var passed: [String] { tests.filter { $0.outcome == .ok }.map(\.name) }
 
     static func find(tree: String, in workspace: Workspace) -> TreeRecord? {
         guard let bytes = try? Files.read(path(tree, workspace)),
-            let record = try? JSONDecoder().decode(TreeRecord.self, from: Data(bytes)), record.format == currentFormat
+            let record = try? JSONDecoder().decode(TreeRecord.self, from: Data(bytes)),
+            record.format == currentFormat, record.tools == currentTools
         else { return nil }
         return record
     }
@@ -35,4 +45,11 @@ struct TreeRecord: Codable, Equatable {
     private static func path(_ tree: String, _ workspace: Workspace) -> FilePath {
         workspace.cache.appending("boot-\(tree).json")
     }
+
+    /// The tools that are installed: asking each for its version would take longer than a boot.
+    private static let currentTools = ["gcc", "nasm", "ld", "qemu-system-x86_64"].map { name in
+        var status = stat()
+        guard let path = Tools.find(name), stat(path.string, &status) == 0 else { return "\(name) -" }
+        return "\(name) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
+    }.joined(separator: ", ")
 }

@@ -2,38 +2,57 @@ import AutonKit
 import AutonMessages
 import SystemPackage
 
-/// A tree that is built and booted.
+/// A tree that was built, booted and measured.
 struct Trial: Sendable {
-    var build: BuildResult
-    /// Nil if there was nothing to boot.
-    var boot: BootReport?
+    /// The kernel's image, as seen from outside the sandbox.
+    var image: FilePath
+    /// The boot that the tests are judged by.
+    var boot: BootReport
+    /// Nil unless they are to be believed.
+    var counts: InstructionCounts?
+    /// Empty if they cannot be read.
+    var sections: [SectionSize]
+    var hasMultiboot2: Bool
 
-    static func run(in directory: FilePath, limits: RunLimits) async throws -> Trial {
-        let build = try await Build.run(in: directory, limits: limits)
-        let boot = Boot(image: build.image, seconds: limits.bootSeconds)
-        return Trial(build: build, boot: build.succeeded ? try await boot.run() : nil)
-    }
-
-    /// Nil if all is well.
-    var failure: String? {
-        guard let boot else { return "build: \(build.failure)" }
-        return boot.failure.map { "boot: \($0)" }
-    }
+    /// What is kept of one that was good; nil if it was not.
+    var record: TreeRecord? { counts.map { TreeRecord(tests: boot.report.tests, counts: $0, sections: sections) } }
 }
 
 extension Checklist {
-    /// Builds and boots the tree in `directory`; the boot if it was good.
-    mutating func buildAndBoot(_ directory: FilePath, limits: RunLimits) async throws -> BootReport? {
+    /// Builds, boots and measures the tree in `directory`; nil if it does not build.
+    ///
+    /// Three boots run at once. Time passes in one as on any machine, and that one is believed of the tests: in the two
+    /// that count instructions no interrupt comes at another place than before, so that a kernel could pass
+    /// there that fails now and then everywhere else.
+    mutating func buildAndBoot(_ directory: FilePath, limits: RunLimits) async throws -> Trial? {
         let build = try await Build.run(in: directory, limits: limits)
-        add(CheckName.build, failure: build.succeeded ? nil : build.failure, evidence: build.diagnostics)
+        let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
+        let sizes = elf?.sizes ?? []
+        add(
+            CheckName.build, failure: build.succeeded ? nil : build.failure,
+            passed: sizes.isEmpty ? "" : "\(Text.grouped(sizes.reduce(0) { $0 + ($1.bytes >> 10) })) KiB",
+            evidence: build.diagnostics)
         guard build.succeeded else { return nil }
-        let boot = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
+        async let booted = Boot(image: build.image, seconds: limits.bootSeconds).run()
+        async let measured = Measurement.take(of: build.image, seconds: limits.bootSeconds)
+        let boot = try await booted
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
             passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
             evidence: boot.evidence)
-        return boot
+        let measurement = try await measured
+        if boot.failure == nil {
+            let counts = measurement.counts
+            add(
+                CheckName.counters, failure: measurement.failure,
+                passed:
+                    "\(Text.count(counts.tests.count, "test")) and \(Text.count(counts.benches.count, "benchmark")), twice the same",
+                evidence: measurement.evidence)
+        }
+        return Trial(
+            image: build.image, boot: boot, counts: hasFailed ? nil : measurement.counts, sections: sizes,
+            hasMultiboot2: elf?.hasMultiboot2 ?? false)
     }
 }
 

@@ -14,6 +14,18 @@ package enum Tools {
         return AutonError(.unavailable, "\(program) is missing", at: package)
     }
 
+    /// What keeps a CD that boots by GRUB from being made here; nil if nothing does.
+    package static var missingForGRUB: AutonError? {
+        let modules = "/usr/lib/grub/i386-pc/multiboot2.mod"
+        for (found, what, package) in [
+            (find("grub-mkrescue") != nil, "grub-mkrescue", "grub-common"), (find("xorriso") != nil, "xorriso", "xorriso"),
+            (Files.exists(FilePath(modules)), "GRUB for a PC", "grub-pc-bin"),
+        ] where !found {
+            return AutonError(.unavailable, "\(what) is missing", at: "install the package \(package), or run make deps-dev")
+        }
+        return nil
+    }
+
     /// Says before any work is begun that a tool is missing that it would need in the middle.
     package static func require(_ programs: String...) throws {
         for program in programs where find(program) == nil { throw missing(program) }

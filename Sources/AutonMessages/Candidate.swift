@@ -38,6 +38,18 @@ package struct Provenance: Codable, Sendable, Equatable {
     }
 }
 
+/// Why a benchmark that takes longer than on the base should be taken all the same.
+package struct Justification: Codable, Sendable, Equatable {
+    /// The benchmark: `mm.frame_alloc_free`.
+    package var bench: String
+    package var why: String
+
+    package init(bench: String, why: String) {
+        self.bench = bench
+        self.why = why
+    }
+}
+
 /// What an attempt produced: a commit on a branch of its own.
 package struct Candidate: AttemptMessage {
     package static let kind = Kind.candidate
@@ -62,11 +74,13 @@ package struct Candidate: AttemptMessage {
     package var outcome: Outcome
     /// The agent's own words.
     package var summary: String
+    /// The benchmarks that it knows to be slower now; nil if it names none, and in messages older than the field.
+    package var slower: [Justification]?
     package var provenance: Provenance
 
     package init(
         task: String, attempt: Int, branch: String, commit: String, tree: String, agentTree: String? = nil, base: String,
-        baseTree: String, outcome: Outcome, summary: String, provenance: Provenance
+        baseTree: String, outcome: Outcome, summary: String, slower: [Justification]? = nil, provenance: Provenance
     ) {
         self.task = task
         self.attempt = attempt
@@ -78,6 +92,7 @@ package struct Candidate: AttemptMessage {
         self.baseTree = baseTree
         self.outcome = outcome
         self.summary = summary
+        self.slower = slower
         self.provenance = provenance
     }
 }

@@ -12,11 +12,13 @@ package struct Merge: Message {
     package var baseTree: String
     /// What the merged tree's boot said.
     package var tests: [TestResult]
+    /// The machines that it was booted on, or could not be; nil in messages older than the field.
+    package var boots: [BootResult]?
     package var name: String { task }
 
     package init(
         task: String, attempt: Int, candidate: String, commit: String, tree: String, baseTree: String,
-        tests: [TestResult]
+        tests: [TestResult], boots: [BootResult]? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -25,6 +27,7 @@ package struct Merge: Message {
         self.tree = tree
         self.baseTree = baseTree
         self.tests = tests
+        self.boots = boots
     }
 }
 

@@ -58,10 +58,17 @@ package struct Verdict: AttemptMessage {
     package var tests: [TestResult]
     /// The kernel's own serial output, its last lines.
     package var console: [String]
+    /// What tests and benchmarks take; nil if it did not come to that, and in messages older than the field.
+    package var counters: InstructionCounts?
+    /// The machines that the kernel was booted on, or could not be; likewise.
+    package var boots: [BootResult]?
+    /// The image; likewise.
+    package var sections: [SectionSize]?
 
     package init(
         task: String, attempt: Int, commit: String, tree: String, accepted: Bool, checks: [Check],
-        tests: [TestResult], console: [String]
+        tests: [TestResult], console: [String], counters: InstructionCounts? = nil, boots: [BootResult]? = nil,
+        sections: [SectionSize]? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -71,6 +78,9 @@ package struct Verdict: AttemptMessage {
         self.checks = checks
         self.tests = tests
         self.console = console
+        self.counters = counters
+        self.boots = boots
+        self.sections = sections
     }
 }
 

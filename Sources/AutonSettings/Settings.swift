@@ -8,6 +8,7 @@ package struct Settings: Sendable {
     package var roles = Roles()
     package var team = Team()
     package var budget = Budget()
+    package var gate = GateSettings()
     package var sandbox = SandboxLimits()
     package var paths: Paths
     /// By the models' names.

@@ -8,8 +8,20 @@ struct Finish: AgentTool {
         [
             "summary": [
                 "type": "string", "minLength": 1, "description": "What you did and what a reviewer should know, in a few lines.",
-            ]
-        ])
+            ],
+            "slower": [
+                "type": "array",
+                "description":
+                    "Only if the task makes benchmarks slower than they are on main: each of them, and why that is right. The reviewer decides.",
+                "items": [
+                    "type": "object", "additionalProperties": false, "required": ["bench", "why"],
+                    "properties": [
+                        "bench": ["type": "string", "minLength": 1, "description": "Its name, such as mm.frame_alloc_free."],
+                        "why": ["type": "string", "minLength": 1],
+                    ],
+                ],
+            ],
+        ], optional: ["slower"])
 
     func call(_ input: JSONValue) -> ToolOutput { .ok("handed in") }
 }

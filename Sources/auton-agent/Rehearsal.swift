@@ -49,6 +49,11 @@ struct Rehearsal {
     }
 
     var ending: AgentEnding {
-        recorded.outcome == .finished ? .finished(["summary": .string(recorded.summary)]) : .gaveUp(recorded.summary)
+        guard recorded.outcome == .finished else { return .gaveUp(recorded.summary) }
+        var input: [String: JSONValue] = ["summary": .string(recorded.summary)]
+        if let slower = recorded.slower {
+            input["slower"] = .array(slower.map { ["bench": .string($0.bench), "why": .string($0.why)] })
+        }
+        return .finished(.object(input))
     }
 }

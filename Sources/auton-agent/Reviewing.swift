@@ -58,6 +58,22 @@ extension Agent {
         return review
     }
 
+    /// What the author says of benchmarks that are slower; the gate took their word for it.
+    private static func slower(_ candidate: Candidate, _ verdict: Verdict) -> String {
+        let counts = Dictionary((verdict.counters?.benches ?? []).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let lines = (candidate.slower ?? []).map { slower in
+            let count = counts[slower.bench], before = count?.base
+            let numbers = count.map {
+                "\($0.instructions) instructions for 1000 iterations, \(before.map(String.init) ?? "none") on main"
+            }
+            return "- \(slower.bench) (\(numbers ?? "not measured")): \(slower.why)"
+        }
+        if lines.isEmpty { return "" }
+        return
+            "\nThe author says that these benchmarks are slower than on main, and why. The gate leaves it to you whether that is right:\n"
+            + lines.joined(separator: "\n") + "\n"
+    }
+
     private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
         let diff = try await workspace.git.run(
             "diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
@@ -75,7 +91,7 @@ extension Agent {
 
             The gate accepted it: it builds without warnings, boots, and these tests ran:
             \(tests)
-
+            \(Self.slower(candidate, verdict))
             The work tree is the candidate's. The change:
 
             \(shown.text)

@@ -113,10 +113,10 @@ extension Agent {
         in task: TaskMessage, _ ending: AgentEnding, _ provenance: Provenance, _ worktree: Worktree, base: String,
         baseTree: String
     ) async throws -> Candidate {
-        let (outcome, summary): (Candidate.Outcome, String) =
+        let (outcome, summary, slower): (Candidate.Outcome, String, [Justification]?) =
             switch ending {
-            case .finished(let input): (.finished, input["summary"]?.string ?? "")
-            case .gaveUp(let reason): (.gaveUp, reason)
+            case .finished(let input): (.finished, input["summary"]?.string ?? "", try Self.justifications(in: input))
+            case .gaveUp(let reason): (.gaveUp, reason, nil)
             }
         let tree = try await worktree.writeTree()
         let message = """
@@ -138,8 +138,13 @@ extension Agent {
         let candidate = Candidate(
             task: task.task, attempt: task.attempt, branch: branch, commit: commit, tree: tree,
             agentTree: try await workspace.agentTree(of: tree), base: base, baseTree: baseTree, outcome: outcome,
-            summary: summary, provenance: provenance)
+            summary: summary, slower: slower, provenance: provenance)
         try mailbox.file(candidate)
         return candidate
+    }
+
+    private static func justifications(in input: JSONValue) throws -> [Justification]? {
+        guard let slower = input["slower"] else { return nil }
+        return try CompactJSON.decode([Justification].self, from: CompactJSON.encode(slower), at: "finish")
     }
 }

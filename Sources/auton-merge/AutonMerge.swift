@@ -41,7 +41,8 @@ struct AutonMerge: AsyncParsableCommand {
             try Gate.requireTools()
             let workspace = try settings.openWorkspace()
             let integrator = Integrator(
-                mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, maxAttempts: settings.team.attempts,
+                mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, demands: settings.gate.mergeDemands,
+                maxAttempts: settings.team.attempts,
                 recorded: (schedule ?? environment("AUTON_SCHEDULE")).map {
                     RecordedRun(Mailbox(FilePath($0)), repeatedIn: mailbox, workspace)
                 })
@@ -51,7 +52,11 @@ struct AutonMerge: AsyncParsableCommand {
             var refused = false
             for task in try named.isEmpty ? ready(mailbox) : named {
                 switch try await integrator.merge(task) {
-                case .merged(let merge): print("\(merge.commit) \(merge.task).\(merge.attempt)")
+                case .merged(let merge):
+                    print("\(merge.commit) \(merge.task).\(merge.attempt)")
+                    for boot in merge.boots ?? [] where boot.outcome == .skipped {
+                        complain("\(merge.task) is merged without a boot of \(boot.name): \(boot.detail)")
+                    }
                 case .refused(let consequence):
                     complain("\(task.name) cannot be merged; \(consequence)")
                     refused = true

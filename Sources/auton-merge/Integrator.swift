@@ -8,6 +8,7 @@ struct Integrator {
     var mailbox: Mailbox
     var workspace: Workspace
     var limits: RunLimits
+    var demands: GateDemands
     var maxAttempts: Int
     /// A recorded run whose order of merges is to be kept; nil for any order.
     var recorded: RecordedRun?
@@ -53,8 +54,7 @@ struct Integrator {
         }
         let commit = try await workspace.git.run(
             "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
-        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
-            commit: commit, base: main, task: task, purpose: "merge-\(task.name)")
+        let judgement = try await judge(task, candidate, commit: commit, base: main)
         guard judgement.accepted else {
             let found = reason(for: judgement.verdict(on: task.id))
             let reason = Reason(
@@ -68,8 +68,13 @@ struct Integrator {
         let merge = Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: commit, tree: merged.tree,
             baseTree: mainTree,
-            tests: judgement.tests)
+            tests: judgement.tests, boots: judgement.boots)
         return .merged(try file(merge))
+    }
+
+    private func judge(_ task: TaskMessage, _ candidate: Candidate, commit: String, base: String) async throws -> Judgement {
+        try await Gate(workspace: workspace, limits: limits, demands: demands).judge(
+            commit: commit, base: base, task: task, slower: candidate.slower ?? [], purpose: "merge-\(task.name)")
     }
 
     private func file(_ merge: Merge) throws -> Merge {
@@ -94,10 +99,9 @@ struct Integrator {
     /// The merge of this task that is on main without its message.
     private func alreadyOnMain(_ task: TaskMessage, _ candidate: Candidate) async throws -> Merge? {
         guard let merge = try await workspace.merge(of: candidate.commit) else { return nil }
-        let judgement = try await Gate(workspace: workspace, limits: limits).judge(
-            commit: merge.commit, base: merge.base, task: task, purpose: "merge-\(task.name)")
+        let judgement = try await judge(task, candidate, commit: merge.commit, base: merge.base)
         return Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: merge.commit, tree: merge.tree,
-            baseTree: try await workspace.git.tree(of: merge.base), tests: judgement.tests)
+            baseTree: try await workspace.git.tree(of: merge.base), tests: judgement.tests, boots: judgement.boots)
     }
 }

@@ -30,7 +30,8 @@ struct Desk {
     }
 
     private func judge(_ candidate: Candidate, as task: TaskMessage) async throws -> Verdict {
-        let judgement = try await gate.judge(commit: candidate.commit, base: candidate.base, task: task, purpose: task.name)
+        let judgement = try await gate.judge(
+            commit: candidate.commit, base: candidate.base, task: task, slower: candidate.slower ?? [], purpose: task.name)
         guard judgement.tree == candidate.tree else {
             throw AutonError(.badInput, "the candidate's tree is not its commit's", at: task.name)
         }

@@ -14,10 +14,11 @@ struct Validate: AsyncParsableCommand {
         discussion: """
             Checks the commit of each TASK's candidate out into a clean directory and looks at, in this order: changes, \
             scope (only the task's paths), protected (nothing of the user's), weakened-tests, reserved (nothing of the harness's), files (plain text only), build \
-            (warnings are errors), boot (in QEMU: the exit status, the plan, every result and the boot's nonce must agree), \
+            (warnings are errors), boot (in QEMU: the exit status, the plan, every result and the boot's nonce must agree), counters (tests and benchmarks take \
+            the same number of instructions in two boots), \
             regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
-            one), console (the kernel prints what acceptance/boot.console asks for). What the agent wrote runs in the sandbox \
-            only.
+            one), console (the kernel prints what acceptance/boot.console asks for), speed (no benchmark is slower than on the base, or gone), \
+            boots (on further machines, if gate.boots asks for any). What the agent wrote runs in the sandbox only.
 
             INPUT: task/TASK.json and candidate/TASK.json of the mailbox. TASK is boot-002, for its newest attempt, or \
             boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository; \
@@ -76,7 +77,8 @@ struct Validate: AsyncParsableCommand {
             try Gate.requireTools()
             if selfCheck { return try await SelfChecking(settings: settings, cached: cached).run() }
             if let directory {
-                let judgement = try await Gate.judge(directory: FilePath(directory), limits: settings.sandbox.limits)
+                let judgement = try await Gate.judge(
+                    directory: FilePath(directory), limits: settings.sandbox.limits, demands: settings.gate.demands)
                 return try show(judgement, of: directory)
             }
             if let commit {
@@ -89,7 +91,7 @@ struct Validate: AsyncParsableCommand {
     }
 
     private func gate(_ settings: Settings) throws -> Gate {
-        Gate(workspace: try settings.openWorkspace(), limits: settings.sandbox.limits)
+        Gate(workspace: try settings.openWorkspace(), limits: settings.sandbox.limits, demands: settings.gate.demands)
     }
 
     /// One task's error does not keep the others from being judged; the first one is the exit status.

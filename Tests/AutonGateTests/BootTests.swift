@@ -7,11 +7,13 @@ import Testing
 
 /// Kernels that misbehave in every way that a boot can show, built and booted.
 @Suite struct BootTests {
-    private func boot(_ code: String, suites: [String] = [], seconds: Double = 10) async throws -> BootReport {
+    private func boot(
+        _ code: String, on machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10
+    ) async throws -> BootReport {
         let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile(code)])
         let build = try await Build.run(in: kernel.path)
         try #require(build.succeeded, "\(build.diagnostics)")
-        let report = try await Boot(image: build.image, suites: suites, seconds: seconds).run()
+        let report = try await Boot(image: build.image, machine: machine, suites: suites, seconds: seconds).run()
         // Nothing of the boot's stays behind.
         #expect(try Files.list(kernel.path.appending("build")).filter { $0.hasPrefix("boot") } == [])
         return report
@@ -23,6 +25,25 @@ import Testing
         #expect(report.ending == .passed)
         #expect(report.report.tests.last == TestResult(name: "zz.works", outcome: .ok))
         #expect(report.consoleLines.contains("hello"))
+    }
+
+    /// What QEMU's firmware configuration says of the machine: 3 is the memory in bytes, 5 the number of processors.
+    @Test(arguments: ["pvh", "pvh-smp4", "pvh-64m", "pvh-4g"]) func theMachineIsTheOneAskedFor(name: String) async throws {
+        let machine = try #require(Machine(named: name))
+        let code = """
+            static inline void outw(uint16_t port, uint16_t value) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
+            static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+            static uint64_t item(uint16_t key, int bytes)
+            {
+                uint64_t value = 0;
+                outw(0x510, key);
+                for (int i = 0; i < bytes; i++)
+                    value |= (uint64_t)inb(0x511) << 8 * i;
+                return value;
+            }
+            KTEST(zz, machine) { KASSERT_EQ(item(3, 8), \(machine.memory)ul << 20); KASSERT_EQ(item(5, 2), \(machine.processors)); }
+            """
+        #expect(try await boot(code, on: machine).failure == nil)
     }
 
     @Test func suitesAreChosen() async throws {

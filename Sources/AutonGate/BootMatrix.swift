@@ -1,0 +1,112 @@
+import AutonKit
+import AutonMessages
+import Glibc
+import SystemPackage
+
+/// A kernel that was built, booted on further machines.
+struct BootMatrix: Sendable {
+    /// How it did on one.
+    struct Boot: Sendable {
+        var result: BootResult
+        /// The lines that show a failure.
+        var evidence: [String] = []
+    }
+
+    /// As many as a build has compilers.
+    private static let atOnce = 2
+
+    var tree: FilePath
+    var trial: Trial
+    var limits: RunLimits
+
+    /// The boots that are asked for beside the trial's own, in the order of the demand.
+    func boots(_ demand: BootDemand) async throws -> [Boot] {
+        let machines = demand.machines.filter { $0 != Machine() }
+        return try await withThrowingTaskGroup(of: (Int, Boot).self) { group in
+            var found: [Int: Boot] = [:]
+            for (index, machine) in machines.enumerated() {
+                if index >= Self.atOnce, let (done, boot) = try await group.next() { found[done] = boot }
+                group.addTask { (index, try await boot(on: machine, demand)) }
+            }
+            for try await (index, boot) in group { found[index] = boot }
+            return machines.indices.compactMap { found[$0] }
+        }
+    }
+
+    private func boot(on machine: Machine, _ demand: BootDemand) async throws -> Boot {
+        let start = ContinuousClock.now
+        func finish(_ outcome: Check.Status, _ detail: String = "", evidence: [String] = []) -> Boot {
+            let seconds = outcome == .skipped ? 0 : (start.duration(to: .now).seconds * 1000).rounded() / 1000
+            return Boot(
+                result: BootResult(name: machine.name, outcome: outcome, seconds: seconds, detail: detail), evidence: evidence)
+        }
+        do {
+            if let reason = try absence(of: machine.path, demand) { return finish(.skipped, reason) }
+            if machine.path == .iso {
+                let build = try await Build.iso(in: tree, limits: limits)
+                guard build.succeeded else { return finish(.failed, "make iso: \(build.failure)", evidence: build.diagnostics) }
+            }
+            let image = tree.appending(machine.image)
+            guard Files.type(of: image) == S_IFREG else { return finish(.failed, "make made no \(machine.image)") }
+            let report = try await AutonGate.Boot(image: image, machine: machine, seconds: limits.bootSeconds).run()
+            if let failure = report.failure { return finish(.failed, failure, evidence: report.evidence) }
+            let absent = try ExpectedLines(in: tree)?.absent(from: report.consoleLines) ?? []
+            return absent.isEmpty
+                ? finish(.passed) : finish(.failed, "no line of the console matches \(absent[0])", evidence: report.evidence)
+        } catch let error as AutonError
+            where error.status == .unavailable && demand == .available && machine.memory > Machine().memory
+        {
+            // QEMU did start with less: that much memory is not to be had.
+            return finish(.skipped, error.what)
+        }
+    }
+
+    /// Why it cannot be booted by that path here, or yet; nil if the tree says that it can.
+    private func absence(of path: Machine.Path, _ demand: BootDemand) throws -> String? {
+        switch path {
+        case .pvh: return nil
+        case .disk:
+            let sources = try Files.list(tree.appending("boot/disk")).contains { $0.hasSuffix(".asm") }
+            return sources ? nil : "the tree has no boot/disk sources"
+        case .iso:
+            if !trial.hasMultiboot2 { return "the tree has no Multiboot2 header" }
+            guard let missing = Tools.missingForGRUB else { return nil }
+            guard demand == .available else { throw missing }
+            return missing.description
+        }
+    }
+}
+
+extension Trial {
+    /// The trial's own boot, as one of the matrix.
+    var bootResult: BootResult {
+        BootResult(
+            name: Machine().name, outcome: boot.failure == nil ? .passed : .failed,
+            seconds: (boot.seconds * 1000).rounded() / 1000, detail: boot.failure ?? "")
+    }
+}
+
+extension Checklist {
+    /// The kernel does the same on every machine that is asked for.
+    ///
+    /// - Returns: all boots, the trial's own first.
+    mutating func checkBoots(_ matrix: BootMatrix, demand: BootDemand) async throws -> [BootResult] {
+        let boots = try await matrix.boots(demand)
+        let results = boots.map(\.result)
+        let failed = boots.filter { $0.result.outcome == .failed }
+        if boots.contains(where: { $0.result.outcome != .skipped }) {
+            let passed = results.filter { $0.outcome == .passed }.map(\.name).joined(separator: ", ")
+            let skipped = results.filter { $0.outcome == .skipped }.map { "\($0.name) skipped: \($0.detail)" }
+            add(
+                CheckName.boots, failure: failed.first.map { "\($0.result.name): \($0.result.detail)" },
+                passed: ([passed] + skipped).joined(separator: "; "),
+                evidence: failed.flatMap { boot in
+                    ["\(boot.result.name): \(boot.result.detail)"] + boot.evidence.map { "  " + $0 }
+                })
+        } else {
+            let reasons = results.map { "\($0.name): \($0.detail)" }.joined(separator: "; ")
+            skip(CheckName.boots, because: reasons.isEmpty ? "none but \(Machine().name) is asked for" : reasons)
+        }
+        return [matrix.trial.bootResult] + results
+    }
+}

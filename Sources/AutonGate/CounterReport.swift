@@ -1,0 +1,66 @@
+import AutonMessages
+
+/// The instructions that tests and benchmarks took, as the harness of a counting boot tells them beside its results:
+/// `# count SUITE.NAME N` after the result of a test, `# bench SUITE.NAME` when a benchmark begins, the same with a number
+/// when it ends.
+///
+/// A line counts only where the harness puts it. What a test prints of this form stands before its own result and is
+/// nothing; whatever else stands where it does not belong, or twice, is a problem.
+package struct CounterReport: Sendable, Equatable {
+    package private(set) var counts = InstructionCounts()
+    /// What is wrong with it, one line each.
+    package private(set) var problems: [String] = []
+    /// The benchmark that was begun last, if its count never came: where a hang or a reset was.
+    package private(set) var running: String?
+    private var runningTest: String?
+    private var lastTest: String?
+
+    package init() {}
+
+    init(parsing text: String) {
+        for line in Text.lines(text) { read(line) }
+    }
+
+    private mutating func read(_ line: String) {
+        if let rest = line.dropping("# count ") { return readCount(rest) }
+        if let rest = line.dropping("# bench ") { return readBench(rest) }
+        switch KTAPLine(line) {
+        case .run(let name): (runningTest, lastTest) = (name, nil)
+        case .result(let result): (runningTest, lastTest) = (nil, result.name)
+        default: break
+        }
+    }
+
+    private mutating func readCount(_ text: String) {
+        guard runningTest == nil, let (name, count) = Self.parse(text), let count else { return }
+        guard name == lastTest else { return problem("a count for \(name) where none belongs") }
+        lastTest = nil
+        counts.tests.append(.init(name: name, instructions: count))
+    }
+
+    private mutating func readBench(_ text: String) {
+        guard runningTest == nil, let (name, count) = Self.parse(text) else { return }
+        if let count {
+            guard name == running else { return problem("a count for \(name) where none belongs") }
+            running = nil
+            counts.benches.append(.init(name: name, instructions: count))
+        } else {
+            if let running { problem("no count for \(running)") }
+            running = name
+        }
+    }
+
+    /// `NAME` or `NAME COUNT`.
+    private static func parse(_ text: String) -> (name: String, count: Int?)? {
+        let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+        switch words.count {
+        case 1: return (words[0], nil)
+        case 2: return Int(words[1]).flatMap { $0 >= 0 ? (words[0], $0) : nil }
+        default: return nil
+        }
+    }
+
+    private mutating func problem(_ text: String) {
+        if problems.count < 20 { problems.append(text) }
+    }
+}

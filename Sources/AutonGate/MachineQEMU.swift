@@ -1,0 +1,41 @@
+import AutonKit
+
+extension Machine {
+    /// What it boots, as the tree's Makefile makes it.
+    package var image: String {
+        switch path {
+        case .pvh: "build/kernel.elf"
+        case .disk: "build/disk.img"
+        case .iso: "build/kernel.iso"
+        }
+    }
+
+    /// What the kernel is told. Any words will do; the boot tests compare them with what QEMU says.
+    private static let commandLine = "console=com1 auton"
+
+    /// QEMU's arguments, all but those of the report.
+    ///
+    /// - Parameter image: where QEMU finds the image.
+    func arguments(image: String) -> [String] {
+        let boot =
+            switch path {
+            case .pvh: ["-bios", "qboot.rom", "-kernel", image, "-append", Self.commandLine]
+            // What a kernel writes to it is gone with QEMU.
+            case .disk: ["-drive", "file=\(image),format=raw,snapshot=on"]
+            case .iso: ["-cdrom", image]
+            }
+        let clock =
+            countsInstructions
+            // Random numbers of the processor's own are not to tell two boots apart either.
+            ? ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"] : []
+        return ["-machine", "q35"] + boot + [
+            "-accel", "tcg", "-cpu", "max", "-smp", String(processors), "-m", String(memory),
+            "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
+            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+        ] + clock
+    }
+
+    /// Bytes of address space that QEMU may take: the guest's memory, and as much as it ever needs itself.
+    var addressSpace: Int { memory << 20 + 2 << 30 }
+}

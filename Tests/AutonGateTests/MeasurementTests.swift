@@ -1,0 +1,124 @@
+import AutonKit
+import AutonMessages
+import SystemPackage
+import Testing
+
+@testable import AutonGate
+
+/// Real kernels, counted.
+@Suite struct MeasurementTests {
+    private static let counted = """
+        static inline uint64_t now(void)
+        {
+            uint32_t low, high;
+            __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+            return (uint64_t)high << 32 | low;
+        }
+        static inline void spin(uint64_t n) { for (volatile uint64_t i = 0; i < n; i++) ; }
+        """
+
+    private func build(_ code: String) async throws -> (Temporary, FilePath) {
+        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile(Self.counted + code)])
+        let build = try await Build.run(in: kernel.path)
+        try #require(build.succeeded, "\(build.diagnostics)")
+        return (kernel, build.image)
+    }
+
+    private func measure(_ code: String, suites: [String] = [], benches: [String] = [], seconds: Double = 20) async throws
+        -> Measurement
+    {
+        let (kernel, image) = try await build(code)
+        defer { withExtendedLifetime(kernel) {} }
+        return try await Measurement.take(of: image, suites: suites, benches: benches, seconds: seconds)
+    }
+
+    private static let some = """
+
+        KTEST(zz, hundred) { __asm__ volatile("mov $50, %%ecx; 1: dec %%ecx; jnz 1b" : : : "ecx"); }
+        KTEST(zz, one) { }
+        KTEST(zz, random) { uint64_t r; __asm__ volatile("rdrand %0" : "=r"(r)); spin(r % 1000); }
+        KTEST(zz, when) { while (now() % 1000003 > 100) ; }
+        KBENCH(yy, nop) { for (uint64_t i = 0; i < n; i++) __asm__ volatile("nop"); }
+        KBENCH(zz, set_up) { spin(100000); for (uint64_t i = 0; i < n; i++) __asm__ volatile("nop; nop; nop"); }
+        KBENCH(zz, slow) { for (uint64_t i = 0; i < n; i++) spin(10000); }
+        """
+
+    @Test func instructionsAreCountedExactly() async throws {
+        let measured = try await measure(Self.some)
+        #expect(measured.failure == nil)
+        let tests = Dictionary(uniqueKeysWithValues: measured.counts.tests.map { ($0.name, $0.instructions) })
+        #expect(tests.keys.sorted().suffix(4) == ["zz.hundred", "zz.one", "zz.random", "zz.when"])
+        // One to begin with and two for each of fifty rounds.
+        #expect(tests["zz.hundred"]! - tests["zz.one"]! == 101)
+        let benches = Dictionary(uniqueKeysWithValues: measured.counts.benches.map { ($0.name, $0.instructions) })
+        #expect(benches.keys.sorted() == ["yy.nop", "zz.set_up", "zz.slow"])
+        // Of 1000 iterations: the loop's own instructions are the same, what is outside of it drops out.
+        #expect(benches["zz.set_up"]! - benches["yy.nop"]! == 2000)
+        #expect(benches["zz.slow"]! > 10_000_000)
+    }
+
+    /// Neither the nonce, which is another in every boot, nor the clock, nor where the tree was built has a part in it.
+    @Test func theSameCountsInEveryVerdict() async throws {
+        let (one, image) = try await build(Self.some), (two, other) = try await build(Self.some)
+        defer { withExtendedLifetime((one, two)) {} }
+        let first = try await Measurement.take(of: image, seconds: 20)
+        #expect(first.failure == nil)
+        for image in [image, other] { #expect(try await Measurement.take(of: image, seconds: 20).counts == first.counts) }
+    }
+
+    @Test func suitesAreChosen() async throws {
+        let measured = try await measure(Self.some, suites: ["harness"], benches: ["yy"])
+        #expect(measured.failure == nil)
+        #expect(measured.counts.tests.map(\.name) == ["harness.bss_zeroed", "harness.init_order", "harness.sections"])
+        #expect(measured.counts.benches.map(\.name) == ["yy.nop"])
+    }
+
+    @Test func anOrdinaryBootCountsNothing() async throws {
+        let (kernel, image) = try await build(Self.some)
+        defer { withExtendedLifetime(kernel) {} }
+        let report = try await Boot(image: image).run()
+        #expect(report.failure == nil)
+        #expect(report.counters.counts == InstructionCounts())
+    }
+
+    /// The nonce is the one thing that differs from boot to boot; this kernel waits for as long as it says.
+    @Test func aKernelThatIsNotTheSameTwice() async throws {
+        let code = """
+
+            extern const char __kernel_end[];
+            static uint64_t sum(void)
+            {
+                /* The harness keeps the nonce in its bss. */
+                uint64_t s = 0;
+                for (const volatile uint8_t *p = __bss(); p < (const volatile uint8_t *)__kernel_end; p++) s = s * 31 + *p;
+                return s;
+            }
+            KTEST(zz, differs) { spin(sum() % 100000); }
+            """.replacing("extern const char __kernel_end[];", with: "extern const char __bss_start[], __kernel_end[];")
+            .replacing("__bss()", with: "(const volatile uint8_t *)__bss_start")
+        let measured = try await measure(code)
+        let failure = try #require(measured.failure)
+        #expect(failure.hasPrefix("not the same twice: zz.differs took "))
+        #expect(failure.contains(" instructions, then "))
+        #expect(measured.evidence == [String(failure.dropFirst("not the same twice: ".count))])
+    }
+
+    @Test func aBenchmarkThatHangs() async throws {
+        let measured = try await measure("\nKBENCH(zz, hangs) { while (n) __asm__ volatile(\"\"); }", seconds: 3)
+        #expect(measured.failure == "where time is counted in instructions: hang in the benchmark zz.hangs after 3 s")
+    }
+
+    @Test func aBenchmarkThatFails() async throws {
+        let measured = try await measure("\nKBENCH(zz, fails) { KASSERT(n == 0); }")
+        #expect(measured.failure?.hasPrefix("where time is counted in instructions: ") == true)
+        #expect(measured.failure?.contains("a benchmark did not run to its end") == true)
+        #expect(measured.evidence.contains { $0.contains("KASSERT(n == 0)") } == false)
+    }
+
+    /// A benchmark that says itself what it takes.
+    @Test func aForgedCount() async throws {
+        let measured = try await measure("\nKBENCH(zz, forges) { ktest_note(\"bench zz.forges\", 1); spin(n); }")
+        #expect(
+            measured.failure == "the counts are not to be believed: a count for zz.forges where none belongs")
+    }
+}
