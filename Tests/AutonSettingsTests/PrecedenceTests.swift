@@ -45,9 +45,9 @@ import Testing
         let settings = try load(file: Self.file)
         #expect(summary(settings) == #"3 file false low ["A=file"] 1.0 2.5"#)
         let name = directory["a.toml"].string
-        #expect(settings.source(of: .of(\.team.developers)) == .file(name, line: 1))
-        #expect(settings.source(of: .of(\.model.effort)) == .file(name, line: 2))
-        #expect(settings.source(of: .of(\.budget.usd)) == .file(name, line: 6))
+        #expect(settings.source(of: .of(\.team.developers)) == .file(name, line: 1, column: 1))
+        #expect(settings.source(of: .of(\.model.effort)) == .file(name, line: 2, column: 1))
+        #expect(settings.source(of: .of(\.budget.usd)) == .file(name, line: 6, column: 1))
     }
 
     @Test func theEnvironmentOverThat() throws {
@@ -92,7 +92,7 @@ import Testing
             """
         let settings = try load(file: file)
         #expect(settings.model.uri?.count == 50_000 && settings.model.name == "[a]" && settings.model.maxTokens == 5)
-        #expect(settings.source(of: .of(\.model.maxTokens)) == .file(directory["a.toml"].string, line: 10_006))
+        #expect(settings.source(of: .of(\.model.maxTokens)) == .file(directory["a.toml"].string, line: 10_006, column: 1))
     }
 
     @Test func whatIsParticularToARole() throws {
