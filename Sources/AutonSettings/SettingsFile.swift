@@ -1,4 +1,5 @@
 import AutonKit
+import Glibc
 import SystemPackage
 internal import TOMLKit
 
@@ -24,16 +25,35 @@ struct SettingsFile {
     static let usualName = "auton.toml"
     private static let maxBytes = 64 << 10
 
-    /// Reads the file that is named, or `auton.toml` if there is one; nil if there is none.
+    /// Reads the file or pipe that is named, or `auton.toml` if there is one; nil if there is none.
     ///
     /// - Throws: `AutonError` with `.badConfiguration`: what is malformed by line and column.
     static func find(_ named: String?) throws -> SettingsFile? {
         guard let name = named ?? (Files.exists(FilePath(usualName)) ? usualName : nil) else { return nil }
         do {
-            return try SettingsFile(Files.read(FilePath(name), atMost: maxBytes), name: name)
+            return try SettingsFile(read(FilePath(name), mayBePipe: named != nil), name: name)
         } catch var error as AutonError {
             error.status = .badConfiguration
             throw error
+        }
+    }
+
+    /// Whoever names a pipe, `--config <(COMMAND)`, waits for it; one that only lies there would keep every program waiting.
+    private static func read(_ path: FilePath, mayBePipe: Bool) throws -> [UInt8] {
+        try Files.failing("cannot read", at: path) {
+            let file = try FileDescriptor.open(path, .readOnly, options: mayBePipe ? .closeOnExec : [.closeOnExec, .nonBlocking])
+            return try file.closeAfter {
+                var status = stat()
+                fstat(file.rawValue, &status)
+                switch status.st_mode & S_IFMT {
+                case S_IFREG: break
+                case S_IFIFO where mayBePipe: break
+                case S_IFCHR where path == "/dev/null": break
+                case S_IFDIR: throw Errno.isDirectory
+                default: throw AutonError(.badConfiguration, "cannot read: not a regular file", at: path.string)
+                }
+                return try Files.read(file, atMost: maxBytes)
+            }
         }
     }
 

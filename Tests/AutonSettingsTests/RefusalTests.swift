@@ -102,7 +102,10 @@ import Testing
         #expect(try await complaint(".") == Outcome(status: 78, errors: "auton-config: cannot read: Is a directory: .\n"))
         #expect(
             try await complaint("/dev/zero")
-                == Outcome(status: 78, errors: "auton-config: cannot read: File too large: /dev/zero\n"))
+                == Outcome(status: 78, errors: "auton-config: cannot read: not a regular file: /dev/zero\n"))
+        try run.directory.write("large", String(repeating: "# large\n", count: 10_000))
+        #expect(
+            try await complaint("large") == Outcome(status: 78, errors: "auton-config: cannot read: File too large: large\n"))
         try Files.write(run.directory["latin"], Array("\n# gr".utf8) + [0xfc, 0xdf], sync: false)
         #expect(try await complaint("latin") == Outcome(status: 78, errors: "auton-config: latin:2:5: not UTF-8 text\n"))
         try run.directory.write("zero", "a = 1\u{0}")
@@ -111,6 +114,27 @@ import Testing
         #expect(
             try await run.config("check")
                 == Outcome(status: 78, errors: "auton-config: cannot read: No such file or directory: auton.toml\n"))
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func onlyAPipeThatIsNamedIsWaitedFor() async throws {
+        let run = try ConfigRun()
+        mkfifo(run.directory["auton.toml"].string, 0o600)
+        #expect(
+            try await run.config("check")
+                == Outcome(status: 78, errors: "auton-config: cannot read: not a regular file: auton.toml\n"))
+        let named = try await run.run(
+            "bash",
+            [
+                "-c", #"exec "$0" get team.developers --config <(echo team.developers = 6)"#,
+                Program.directory.appending("auton-config").string,
+            ])
+        #expect(named == Outcome(status: 0, output: "6\n"))
+        #expect(try await run.config("check", "--config", "/dev/null") == Outcome(status: 0))
+        mkdir(run.directory["other"].string, 0o700)
+        #expect(
+            try await run.config("check", "--config", "other")
+                == Outcome(status: 78, errors: "auton-config: cannot read: Is a directory: other\n"))
     }
 
     @Test func aFileThatIsNotOursToRead() async throws {
