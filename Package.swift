@@ -22,7 +22,7 @@ let package = Package(
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
         .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
-        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonKit", "CCurl", system]),
+        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "CCurl", system]),
         .target(
             name: "AutonAgents",
             dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),

@@ -6,6 +6,8 @@ import Testing
 
 /// What is wrong in a configuration: one line that names the place, the key and what is allowed; status 78.
 @Suite struct RefusalTests {
+    private static let noUser = "without user or password (a key belongs in $ANTHROPIC_API_KEY or the file of model.key_file)"
+
     @Test(arguments: [
         // Malformed: line and column.
         ("[team]\n\ndevelopers = [3", "3:16: Error while parsing array: encountered end-of-file"),
@@ -26,11 +28,11 @@ import Testing
         ("model.name = 5", "1:1: model.name must be a line of text, not 5"),
         ("model.name = \"\"", "1:1: model.name must be a line of text, not \"\""),
         ("paths.mailbox = \"a\\nb\"", "1:1: paths.mailbox must be a line of text, not \"a\\nb\""),
-        ("model.uri = \"\"", "1:1: model.uri must be text, not \"\""),
+        ("model.uri = \"\"", "1:1: model.uri must be text, and a URL only \(Self.noUser), not \"\""),
         ("model.effort = \"hihg\"", "1:1: model.effort must be \"low\", \"medium\", \"high\" or \"max\", not \"hihg\""),
         (
             "model.base_url = \"ftp://x\"",
-            "1:1: model.base_url must be a URL that begins with http:// or https://, not \"ftp://x\""
+            "1:1: model.base_url must be a URL that begins with http:// or https://, \(Self.noUser), not \"ftp://x\""
         ),
         ("team.developers = 7", "1:1: team.developers must be an integer from 3 to 6, not 7"),
         ("team.developers = 4.0", "1:1: team.developers must be an integer from 3 to 6, not 4.0"),
@@ -69,7 +71,7 @@ import Testing
         ),
         (
             "ANTHROPIC_BASE_URL", "localhost",
-            "ANTHROPIC_BASE_URL: model.base_url must be a URL that begins with http:// or https://, not \"localhost\""
+            "ANTHROPIC_BASE_URL: model.base_url must be a URL that begins with http:// or https://, \(Self.noUser), not \"localhost\""
         ),
     ])
     func inTheEnvironment(_ variable: String, _ value: String, _ complaint: String) async throws {
@@ -88,6 +90,29 @@ import Testing
     func onTheCommandLine(_ pair: String, _ complaint: String) async throws {
         let outcome = try await ConfigRun().config("check", "--set", pair)
         #expect(outcome == Outcome(status: 64, errors: "auton-config: \(complaint)\n"))
+    }
+
+    @Test(arguments: [
+        "https://user:secret@host", "http://secret@host:80/x", "https://a:secret@b@host", "user:secret@host",
+        "https:user:secret@host",
+        "HTTPS://user:secret@host", "https://user:secret\\@host", "https:///user:secret@host",
+    ])
+    func noPasswordIsTakenOrPrinted(_ address: String) async throws {
+        var outcomes = try await [
+            (78, ConfigRun("model.base_url = '\(address)'\n").config()),
+            (78, ConfigRun().config(environment: ["ANTHROPIC_BASE_URL": address])),
+        ]
+        // What begins otherwise is no URL of a server's, and no transport has it.
+        if address.lowercased().hasPrefix("http") {
+            try await outcomes += [
+                (78, ConfigRun("model.uri = '\(address)'\n").config()),
+                (64, ConfigRun().run("auton-plan", ["--model", address, "a goal"])),
+            ]
+        }
+        for (status, outcome) in outcomes {
+            #expect(outcome.status == status && outcome.output == "" && outcome.errors.contains("$ANTHROPIC_API_KEY"))
+            #expect(!outcome.errors.contains("secret"))
+        }
     }
 
     @Test func filesThatCannotBeRead() async throws {
