@@ -114,7 +114,7 @@ struct Planner {
         if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
             throw AutonError(
                 .badConfiguration,
-                "the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND or file:DIR)",
+                "the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT)",
                 at: replay.run.string)
         }
         let main = try await workspace.main()

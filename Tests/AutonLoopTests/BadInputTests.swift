@@ -152,7 +152,7 @@ import Testing
         #expect(result.ending == .exited(78))
         #expect(
             result.errors.text.hasPrefix(
-                "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND or file:DIR): "
+                "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT): "
             ))
         #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
     }
@@ -172,7 +172,7 @@ import Testing
             ("replay:nowhere", "auton-plan: no recording nowhere (there are: 07-one)\n"),
             (
                 "telnet:x",
-                "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): telnet:x\n"
+                "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR, https://SERVER and http://127.0.0.1:PORT): telnet:x\n"
             ),
         ] {
             let outcome = try await run.auton("plan", "--model", model, "--runs", "runs", "A goal")
