@@ -5,8 +5,8 @@ import CCurl
 struct TransferEnding {
     /// What went wrong, in libcurl's words; nil if nothing did.
     var fault: String?
-    /// Whether trying again cannot help.
-    var isHopeless = false
+    /// Why trying again cannot help; nil if it can.
+    var hopeless: Failure.Kind?
     /// Bytes of the request's body that went out.
     var uploaded = 0
 }
@@ -78,9 +78,13 @@ final class CurlHandle {
                 if code != CURLE_OK {
                     let words = String(cString: reason.baseAddress!)
                     ending.fault = words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
-                    ending.isHopeless =
-                        Self.hopeless.contains(code.rawValue)
+                    if code == CURLE_SSL_CACERT_BADFILE {
+                        ending.hopeless = .misconfigured
+                    } else if Self.hopeless.contains(code.rawValue)
                         || code == CURLE_SSL_CONNECT_ERROR && words.contains("wrong version")
+                    {
+                        ending.hopeless = .hopeless
+                    }
                 }
                 return ending
             }
@@ -90,8 +94,8 @@ final class CurlHandle {
     /// No trust, or no protocol; and what speaks no TLS will not learn it.
     private static let hopeless: Set<UInt32> = Set(
         [
-            CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR,
-            CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN,
+            CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR, CURLE_UNSUPPORTED_PROTOCOL,
+            CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN,
         ].map(\.rawValue))
 
     private static func exchange(_ context: UnsafeMutableRawPointer?) -> Exchange {

@@ -106,7 +106,7 @@ final class Exchange {
             throw Failure(.interrupted, "the answer was cut off\(fault.map { ": \($0)" } ?? "")", mayBeBilled: true)
         case (200..., _): throw Failure(refusal: head, body: body)
         case (_, let fault):
-            let kind: Failure.Kind = transfer.isHopeless ? .hopeless : isOut ? .interrupted : .unreachable
+            let kind: Failure.Kind = transfer.hopeless ?? (isOut ? .interrupted : .unreachable)
             throw Failure(kind, fault ?? "no answer", mayBeBilled: kind == .interrupted)
         }
     }

@@ -40,8 +40,13 @@ import Testing
             }.ask()
         }
         #expect(misnamed?.status == .unavailable && misnamed?.what.contains("localhost") == true, "\(misnamed?.what ?? "")")
-        let missing = await failure { try await Talk(server.url) { $0.authorities = "/nowhere.pem" }.ask() }
-        #expect(missing?.status == .unavailable && missing?.what.contains("/nowhere.pem") == true, "\(missing?.what ?? "")")
+    }
+
+    @Test(arguments: ["/nowhere.pem", "/dev/null", "/etc/passwd"])
+    func authoritiesThatAreNoneAreABadConfiguration(_ file: String) async throws {
+        let server = try await TLSServer(.good)
+        let error = await failure { try await Talk(server.url) { $0.authorities = file }.ask() }
+        #expect(error?.status == .badConfiguration && error?.what.contains(file) == true, "\(error?.what ?? "")")
     }
 
     /// What a model wrote runs without network; a connection that it inherits would be one.
