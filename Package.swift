@@ -58,7 +58,8 @@ let package = Package(
             name: "AutonModelTests",
             dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system]),
         .testTarget(
-            name: "AutonClientTests", dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonKit", system],
+            name: "AutonClientTests",
+            dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonSettings", "AutonKit", system],
             exclude: ["Golden"]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import CCurl
 
 /// How a transfer ended.
@@ -19,7 +20,7 @@ final class CurlHandle {
     private static let isReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     /// - Parameter headers: `Name: value`; those with the key are in the list in memory and nowhere else.
-    init(_ endpoint: Endpoint, headers lines: [String], settings: HTTPSettings) throws {
+    init(_ endpoint: Endpoint, headers lines: [String], settings: Settings.Model) throws {
         guard Self.isReady, let handle = curl_easy_init() else { throw AutonError(.bug, "libcurl does not start") }
         self.handle = handle
         for line in lines { headers = curl_slist_append(headers, line) }
@@ -38,7 +39,7 @@ final class CurlHandle {
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         auton_curl_set_private_sockets(handle)
         if endpoint.isLoopback { set(CURLOPT_NOPROXY, "*") }
-        if let authorities = settings.authorities { set(CURLOPT_CAINFO, authorities) }
+        if let authorities = settings.caFile { set(CURLOPT_CAINFO, authorities) }
         auton_curl_set_sink(handle, CURLOPT_HEADERFUNCTION) { bytes, _, count, exchange in
             let line = UnsafeRawBufferPointer(start: bytes, count: count)
             return CurlHandle.exchange(exchange).take(header: line) ? count : 0

@@ -1,9 +1,10 @@
 import AutonKit
 import AutonModel
+import AutonSettings
 
 /// One answer as it is received: fed by the transfer, which it also stops when nothing comes of it.
 final class Exchange {
-    private let settings: HTTPSettings
+    private let settings: Settings.Model
     private let turn: Turn
     private(set) var head = ResponseHead()
     private var parser = EventStreamParser()
@@ -24,7 +25,7 @@ final class Exchange {
     /// again only then.
     private static let grace = Duration.seconds(1)
 
-    init(_ settings: HTTPSettings, turn: Turn) {
+    init(_ settings: Settings.Model, turn: Turn) {
         self.settings = settings
         self.turn = turn
         assembler = ResponseAssembler(turn: turn)

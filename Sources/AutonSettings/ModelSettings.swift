@@ -22,6 +22,8 @@ extension Settings {
         package var retryAfterMax = 120.0
         package var allowPlainHTTP = false
         package var caFile: String?
+
+        package init() {}
     }
 
     /// `output_config.effort` of a request.

@@ -56,7 +56,7 @@ struct AutonAgent: AsyncParsableCommand {
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
             let agent = Agent(
-                mailbox: mailbox, workspace: try settings.openWorkspace(), options: options.choice(settings),
+                mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
             if role == .reviewer { return try report(try await agent.reviewInTurn(task)) }
             let candidate = try await agent.work(on: task)

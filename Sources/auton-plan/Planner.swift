@@ -136,7 +136,7 @@ struct Planner {
             mailbox.setAside("transcript/\(name).jsonl", because: "the Manager is asked something else now")
         }
         let conversation = try Conversation(
-            opening, at: mailbox.transcript(name), transport: transport, window: try options.window(.manager)
+            opening, at: mailbox.transcript(name), transport: transport, window: options.window(.manager)
         ) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {

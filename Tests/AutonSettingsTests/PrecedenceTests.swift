@@ -105,8 +105,8 @@ import Testing
                 effort = "high"
                 turns = 9
                 """)
-        #expect(settings.modelName(of: .tester) == "another" && settings.modelName(of: .manager) == "claude-sonnet-5-5")
-        #expect(settings.effort(of: .tester) == .high && settings.effort(of: .manager) == .low)
+        #expect(settings.model(of: .tester).name == "another" && settings.model(of: .manager).name == "claude-sonnet-5-5")
+        #expect(settings.model(of: .tester).effort == .high && settings.model(of: .manager).effort == .low)
         #expect(TeamRole.allCases.map { settings.roles[$0].turns } == [30, 60, 60, 9, 60])
     }
 
