@@ -22,7 +22,7 @@ let package = Package(
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
         .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
-        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonKit", "CCurl", system]),
+        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "CCurl", system]),
         .target(
             name: "AutonAgents",
             dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),
@@ -58,7 +58,8 @@ let package = Package(
             name: "AutonModelTests",
             dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system]),
         .testTarget(
-            name: "AutonClientTests", dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonKit", system],
+            name: "AutonClientTests",
+            dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonSettings", "AutonKit", system],
             exclude: ["Golden"]),
         .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),

@@ -31,7 +31,7 @@ package struct ModelOptions: ParsableArguments {
         ]
     }
 
-    package func choice(_ settings: Settings) -> ModelChoice {
-        ModelChoice(settings: settings, strict: strict || environment("AUTON_STRICT") != nil)
+    package func choice(_ settings: Settings) throws -> ModelChoice {
+        try ModelChoice(settings, strict: strict || environment("AUTON_STRICT") != nil)
     }
 }

@@ -1,12 +1,13 @@
 import AutonKit
+import AutonSettings
 import CCurl
 
 /// How a transfer ended.
 struct TransferEnding {
     /// What went wrong, in libcurl's words; nil if nothing did.
     var fault: String?
-    /// Whether trying again cannot help.
-    var isHopeless = false
+    /// Why trying again cannot help; nil if it can.
+    var hopeless: Failure.Kind?
     /// Bytes of the request's body that went out.
     var uploaded = 0
 }
@@ -19,7 +20,7 @@ final class CurlHandle {
     private static let isReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
     /// - Parameter headers: `Name: value`; those with the key are in the list in memory and nowhere else.
-    init(_ endpoint: Endpoint, headers lines: [String], settings: HTTPSettings) throws {
+    init(_ endpoint: Endpoint, headers lines: [String], settings: Settings.Model) throws {
         guard Self.isReady, let handle = curl_easy_init() else { throw AutonError(.bug, "libcurl does not start") }
         self.handle = handle
         for line in lines { headers = curl_slist_append(headers, line) }
@@ -38,7 +39,7 @@ final class CurlHandle {
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         auton_curl_set_private_sockets(handle)
         if endpoint.isLoopback { set(CURLOPT_NOPROXY, "*") }
-        if let authorities = settings.authorities { set(CURLOPT_CAINFO, authorities) }
+        if let authorities = settings.caFile { set(CURLOPT_CAINFO, authorities) }
         auton_curl_set_sink(handle, CURLOPT_HEADERFUNCTION) { bytes, _, count, exchange in
             let line = UnsafeRawBufferPointer(start: bytes, count: count)
             return CurlHandle.exchange(exchange).take(header: line) ? count : 0
@@ -78,9 +79,13 @@ final class CurlHandle {
                 if code != CURLE_OK {
                     let words = String(cString: reason.baseAddress!)
                     ending.fault = words.isEmpty ? String(cString: curl_easy_strerror(code)) : words
-                    ending.isHopeless =
-                        Self.hopeless.contains(code.rawValue)
+                    if code == CURLE_SSL_CACERT_BADFILE {
+                        ending.hopeless = .misconfigured
+                    } else if Self.hopeless.contains(code.rawValue)
                         || code == CURLE_SSL_CONNECT_ERROR && words.contains("wrong version")
+                    {
+                        ending.hopeless = .hopeless
+                    }
                 }
                 return ending
             }
@@ -90,8 +95,8 @@ final class CurlHandle {
     /// No trust, or no protocol; and what speaks no TLS will not learn it.
     private static let hopeless: Set<UInt32> = Set(
         [
-            CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR,
-            CURLE_UNSUPPORTED_PROTOCOL, CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN,
+            CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_ISSUER_ERROR, CURLE_UNSUPPORTED_PROTOCOL,
+            CURLE_URL_MALFORMAT, CURLE_NOT_BUILT_IN,
         ].map(\.rawValue))
 
     private static func exchange(_ context: UnsafeMutableRawPointer?) -> Exchange {

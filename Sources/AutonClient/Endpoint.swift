@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import CCurl
 import Glibc
 
@@ -13,7 +14,7 @@ struct Endpoint: Equatable {
         let parts = curl_url()
         defer { curl_url_cleanup(parts) }
         func refuse(_ why: String) -> AutonError {
-            AutonError(.badConfiguration, "the base URL \(why)", at: Self.withoutUser(base))
+            AutonError(.badConfiguration, "the base URL \(why)", at: base.withoutUser)
         }
 
         let code = curl_url_set(parts, CURLUPART_URL, base, UInt32(CURLU_DISALLOW_USER))
@@ -68,12 +69,5 @@ struct Endpoint: Equatable {
             return false
         }
         return withUnsafeBytes(of: six) { $0.dropLast().allSatisfy { $0 == 0 } && $0.last == 1 }
-    }
-
-    /// What may be shown of a URL that might hold a password.
-    private static func withoutUser(_ url: String) -> String {
-        guard let at = url.lastIndex(of: "@") else { return url }
-        let start = url.firstRange(of: "//")?.upperBound ?? url.startIndex
-        return start < at ? url[..<start] + "…" + url[at...] : "…" + url[at...]
     }
 }

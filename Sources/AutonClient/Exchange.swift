@@ -1,9 +1,10 @@
 import AutonKit
 import AutonModel
+import AutonSettings
 
 /// One answer as it is received: fed by the transfer, which it also stops when nothing comes of it.
 final class Exchange {
-    private let settings: HTTPSettings
+    private let settings: Settings.Model
     private let turn: Turn
     private(set) var head = ResponseHead()
     private var parser = EventStreamParser()
@@ -24,7 +25,7 @@ final class Exchange {
     /// again only then.
     private static let grace = Duration.seconds(1)
 
-    init(_ settings: HTTPSettings, turn: Turn) {
+    init(_ settings: Settings.Model, turn: Turn) {
         self.settings = settings
         self.turn = turn
         assembler = ResponseAssembler(turn: turn)
@@ -106,7 +107,7 @@ final class Exchange {
             throw Failure(.interrupted, "the answer was cut off\(fault.map { ": \($0)" } ?? "")", mayBeBilled: true)
         case (200..., _): throw Failure(refusal: head, body: body)
         case (_, let fault):
-            let kind: Failure.Kind = transfer.isHopeless ? .hopeless : isOut ? .interrupted : .unreachable
+            let kind: Failure.Kind = transfer.hopeless ?? (isOut ? .interrupted : .unreachable)
             throw Failure(kind, fault ?? "no answer", mayBeBilled: kind == .interrupted)
         }
     }

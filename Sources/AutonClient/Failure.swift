@@ -10,6 +10,8 @@ struct Failure: Error, Equatable {
         case refused(status: Int, type: String?)
         /// Trying again cannot help: the server is not to be trusted, or speaks another protocol.
         case hopeless
+        /// Nor can it here, but for a reason that is ours: the file of authorities is not there, or is none.
+        case misconfigured
     }
 
     var kind: Kind

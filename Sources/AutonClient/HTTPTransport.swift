@@ -1,11 +1,12 @@
 import AutonKit
 import AutonModel
+import AutonSettings
 import Synchronization
 
 /// Asks a server that speaks the Messages API, over libcurl.
 package final class HTTPTransport: Transport {
     package let model: String
-    private let settings: HTTPSettings
+    private let settings: Settings.Model
     private let meter: (any Meter)?
     private let backoff: SharedBackoff?
     private let report: @Sendable (String) -> Void
@@ -16,30 +17,33 @@ package final class HTTPTransport: Transport {
     private let curl: Mutex<CurlHandle>
 
     /// - Parameters:
+    ///   - settings: of the role that asks; `uri` is not looked at.
+    ///   - key: nil only where none is wanted.
     ///   - meter: asked before each try, told how it went; nil if nothing is counted.
     ///   - backoff: shared with the other processes that ask this server; nil if there are none.
     ///   - report: told of retries and of longer waits.
     /// - Throws: `AutonError` with `.badConfiguration` if the settings cannot be meant.
     package init(
-        _ settings: HTTPSettings, meter: (any Meter)?, backoff: SharedBackoff?, report: @escaping @Sendable (String) -> Void
+        _ settings: Settings.Model, key: APIKey?, meter: (any Meter)?, backoff: SharedBackoff?,
+        report: @escaping @Sendable (String) -> Void
     ) throws {
-        let endpoint = try Endpoint(settings.baseURL, allowsPlainHTTP: settings.allowsPlainHTTP)
+        let endpoint = try Endpoint(settings.baseURL, allowsPlainHTTP: settings.allowPlainHTTP)
         self.settings = settings
         self.meter = meter
         self.backoff = backoff
         self.report = report
-        model = settings.model
-        policy = RetryPolicy(retries: settings.retries, cap: settings.retryAfterCap, url: endpoint.url, model: settings.model)
-        redaction = Redaction(key: settings.key)
+        model = settings.name
+        policy = RetryPolicy(retries: settings.retries, cap: settings.retryAfterMax, url: endpoint.url, model: settings.name)
+        redaction = Redaction(key: key?.secret)
         encoder = Mutex(RequestEncoder(settings))
-        curl = Mutex(try CurlHandle(endpoint, headers: RequestHeaders.lines(settings), settings: settings))
+        curl = Mutex(try CurlHandle(endpoint, headers: RequestHeaders.lines(settings, key), settings: settings))
     }
 
     package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
         let size = try encoder.withLock { try $0.body(for: request).count }
         var retries = 0
         while true {
-            try await backoff?.wait(cap: settings.retryAfterCap, report: report)
+            try await backoff?.wait(cap: settings.retryAfterMax, report: report)
             try meter?.reserve(request, body: size, at: turn)
             do throws(Failure) {
                 let response = try await exchange(request, at: turn)
@@ -74,7 +78,7 @@ package final class HTTPTransport: Transport {
     private func share(_ seconds: Double, _ why: String) -> Bool {
         guard let backoff else { return false }
         do {
-            try backoff.extend(by: seconds, cap: settings.retryAfterCap, why: why)
+            try backoff.extend(by: seconds, cap: settings.retryAfterMax, why: why)
             return true
         } catch {
             report("other processes cannot be told to wait: \(error)")

@@ -1,11 +1,12 @@
 import AutonKit
 import AutonModel
+import AutonSettings
 
 /// Writes requests so that equal beginnings are equal bytes, which is what the provider's prompt cache asks for.
 ///
 /// A conversation grows at its end: the bytes of the request before are kept, and only those that are new are made.
 struct RequestEncoder {
-    private let settings: HTTPSettings
+    private let settings: Settings.Model
     /// The names under which the configured model has answered: a server may tell the dated name for an alias.
     private var names: Set<String>
     /// The request as it was written last.
@@ -22,9 +23,9 @@ struct RequestEncoder {
     private static let breakpoint = Array(#","cache_control":{"type":"ephemeral"}"#.utf8)
     private static let closing = Array("]}".utf8)
 
-    init(_ settings: HTTPSettings) {
+    init(_ settings: Settings.Model) {
         self.settings = settings
-        names = [settings.model]
+        names = [settings.name]
     }
 
     /// Learns who answered: the thinking of that model is ours to send back.
@@ -68,11 +69,11 @@ struct RequestEncoder {
 
     private func encodeOpening(_ request: MessagesRequest) throws -> [UInt8] {
         let mark = settings.caching ? Self.breakpoint : []
-        var out = Array(#"{"model":"#.utf8) + (try CompactJSON.encode(settings.model))
+        var out = Array(#"{"model":"#.utf8) + (try CompactJSON.encode(settings.name))
         out += Array(#","max_tokens":\#(request.maxTokens),"stream":\#(settings.stream)"#.utf8)
         if let thinking = settings.thinking { out += Array(#","thinking":{"type":"\#(thinking.rawValue)"}"#.utf8) }
         if let effort = settings.effort {
-            out += Array(#","output_config":{"effort":"#.utf8) + (try CompactJSON.encode(effort)) + Array("}".utf8)
+            out += Array(#","output_config":{"effort":"#.utf8) + (try CompactJSON.encode(effort.rawValue)) + Array("}".utf8)
         }
         if !request.tools.isEmpty {
             let tools = try request.tools.map { try Array(encode($0).dropLast()) }
@@ -123,7 +124,7 @@ struct RequestEncoder {
         switch block {
         case .text(let text): !text.allSatisfy(\.isWhitespace)
         case .other(let value) where value["type"] == "thinking" || value["type"] == "redacted_thinking":
-            model.map { names.contains($0) || $0.hasPrefix(settings.model + "-") } ?? true
+            model.map { names.contains($0) || $0.hasPrefix(settings.name + "-") } ?? true
         default: true
         }
     }

@@ -1,19 +1,18 @@
 import AutonKit
+import AutonSettings
 
 /// The headers of every request.
 enum RequestHeaders {
     /// As libcurl takes them: `Name: value`, and `Name:` for one that it is not to send.
     ///
     /// - Throws: `AutonError` with `.badConfiguration`; no error shows a value, which may be secret.
-    static func lines(_ settings: HTTPSettings) throws -> [String] {
+    static func lines(_ settings: Settings.Model, _ key: APIKey?) throws -> [String] {
         var headers = [("content-type", "application/json"), ("anthropic-version", settings.version)]
-        if settings.authentication != .none {
-            guard let key = settings.key, !key.isEmpty else {
-                throw AutonError(.badConfiguration, "there is no key", at: settings.baseURL)
-            }
-            headers.append(settings.authentication == .bearer ? ("authorization", "Bearer \(key)") : ("x-api-key", key))
+        if settings.auth != .none {
+            guard let key else { throw AutonError(.badConfiguration, "there is no key", at: settings.baseURL) }
+            headers.append(settings.auth == .bearer ? ("authorization", "Bearer \(key.secret)") : ("x-api-key", key.secret))
         }
-        let lines = try (headers + settings.headers).map { name, value in
+        let lines = try (headers + settings.headers.sorted { $0.key < $1.key }).map { name, value in
             guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
                 throw AutonError(.badConfiguration, "no name of a header", at: name)
             }

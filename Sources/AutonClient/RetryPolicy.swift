@@ -36,8 +36,12 @@ struct RetryPolicy {
         func stop(_ status: ExitStatus, _ what: String) -> AutonError {
             AutonError(status, "\(what) (\(failure.message))", at: url)
         }
-        guard case .refused(let status, _) = failure.kind else {
-            return failure.kind == .hopeless ? AutonError(.unavailable, failure.message, at: url) : nil
+        let status: Int
+        switch failure.kind {
+        case .refused(let code, _): status = code
+        case .hopeless: return AutonError(.unavailable, failure.message, at: url)
+        case .misconfigured: return AutonError(.badConfiguration, failure.message, at: url)
+        case .unreachable, .interrupted: return nil
         }
         if failure.isSpendLimit(cap: cap) { return stop(.budget, "the account's spend limit is reached, or its credit used up") }
         if failure.isTooLong { return ContextWindowExceeded(failure.message) }

@@ -116,17 +116,24 @@ package struct Mailbox: Sendable {
         }
     }
 
+    /// What models were asked for.
+    package struct Asked {
+        package var plans: [Plan]
+        package var candidates: [Candidate]
+        package var reviews: [Review]
+    }
+
     /// Sets aside whatever is no message, so that what is asked for by name alone is one.
-    package func sweep() throws {
+    ///
+    /// - Returns: some of what was read on the way.
+    package func sweep() throws -> Asked {
         _ = try all(Goal.self)
-        _ = try all(Plan.self)
         _ = try all(TaskMessage.self)
-        _ = try all(Candidate.self)
         _ = try all(Verdict.self)
-        _ = try all(Review.self)
         _ = try all(Merge.self)
         _ = try all(Blocked.self)
         _ = try all(Composition.self)
+        return Asked(plans: try all(Plan.self), candidates: try all(Candidate.self), reviews: try all(Review.self))
     }
 
     /// The names of a kind's messages, unread.

@@ -25,8 +25,13 @@ package struct TaskBoard: Sendable {
     private let mailbox: Mailbox
 
     package init(_ mailbox: Mailbox) throws {
+        self.init(mailbox, plans: try mailbox.all(Plan.self))
+    }
+
+    /// - Parameter plans: those of the mailbox.
+    package init(_ mailbox: Mailbox, plans: [Plan]) {
         self.mailbox = mailbox
-        let plans = try mailbox.all(Plan.self).sorted { $0.number < $1.number }
+        let plans = plans.sorted { $0.number < $1.number }
         tasks = plans.flatMap(\.tasks)
         byID = Dictionary(tasks.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         replacements = Dictionary(

@@ -35,7 +35,8 @@ package enum Tools {
         find(program, in: getenv("PATH").map { String(cString: $0) } ?? "")
     }
 
-    static func find(_ program: String, in path: String) -> FilePath? {
+    /// - Parameter path: directories with colons between them.
+    package static func find(_ program: String, in path: String) -> FilePath? {
         path.split(separator: ":").map { FilePath(String($0)).appending(program) }
             .first { access($0.string, X_OK) == 0 }
     }

@@ -1,6 +1,7 @@
 import AutonKit
 import AutonSettings
 import Glibc
+import SystemPackage
 
 /// Asks a command: one request JSON on its standard input, one response JSON on its standard output, for every turn.
 ///
@@ -11,6 +12,7 @@ package struct ExecTransport: Transport {
 
     package init(command: String) { self.command = command }
 
+    /// - Throws: `NotAsked` if the command cannot be started; else as all transports do.
     package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
         var environment = Self.inheritedEnvironment()
         environment["AUTON_CONVERSATION"] = turn.conversation
@@ -20,9 +22,32 @@ package struct ExecTransport: Transport {
         let result = try await child.run()
         guard result.succeeded else {
             let reason = result.errors.text.split(separator: "\n").last.map { ": \($0)" } ?? ""
-            throw AutonError(.unavailable, "the model command failed (\(result.ending))\(reason)", at: command)
+            let error = AutonError(.unavailable, "the model command failed (\(result.ending))\(reason)", at: command)
+            // So a shell says it, but a script may end so that has asked a model before.
+            let isMissing = result.ending == .exited(127) || result.ending == .exited(126)
+            if isMissing && startsNothing(path: environment["PATH"] ?? "") { throw NotAsked(error) }
+            throw error
         }
         return try CompactJSON.decode(MessagesResponse.self, from: result.output.bytes, at: command)
+    }
+
+    /// Whether the command is one program and its arguments, and there is no such program.
+    private func startsNothing(path: String) -> Bool {
+        guard command.utf8.allSatisfy({ isLetterOrDigit($0) || " -_./:,+@%".utf8.contains($0) }),
+            let program = command.split(separator: " ").first.map(String.init), !Self.starters.contains(program)
+        else { return false }
+        return program.contains("/") ? access(program, X_OK) != 0 : Tools.find(program, in: path) == nil
+    }
+
+    /// The words of a shell's own that start a program.
+    private static let starters = [".", "command", "eval", "exec"]
+
+    private func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: false
+        }
     }
 
     private static func inheritedEnvironment() -> [String: String] {

@@ -29,6 +29,9 @@ package struct MeteredTransport: Transport {
         try meter.reserve(request, body: try CompactJSON.encode(request).count, at: turn)
         do {
             return try await transport.respond(to: request, at: turn)
+        } catch let error as NotAsked {
+            try meter.release(turn)
+            throw error.reason
         } catch {
             // Whoever was asked may have done the work all the same. If that cannot be written, the reservation counts as well.
             try? meter.abandon(turn)

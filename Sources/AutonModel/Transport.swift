@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import SystemPackage
 
 /// Which request of which conversation.
@@ -37,7 +38,7 @@ extension Transport {
 
 /// The transports, chosen by URI; that to a server is opened where libcurl is linked.
 package enum Transports {
-    package static let help = "replay:RUN, exec:COMMAND, file:DIR and https://SERVER"
+    package static let help = "replay:RUN, exec:COMMAND, file:DIR, https://SERVER and http://127.0.0.1:PORT"
 
     /// - Parameters:
     ///   - runs: the directory of recorded runs.
@@ -57,6 +58,6 @@ package enum Transports {
     }
 
     private static func unknown(_ uri: String) -> AutonError {
-        AutonError(.badConfiguration, "no such transport (there are \(help))", at: uri)
+        AutonError(.badConfiguration, "no such transport (there are \(help))", at: uri.withoutUser)
     }
 }

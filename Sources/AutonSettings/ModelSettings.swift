@@ -22,6 +22,8 @@ extension Settings {
         package var retryAfterMax = 120.0
         package var allowPlainHTTP = false
         package var caFile: String?
+
+        package init() {}
     }
 
     /// `output_config.effort` of a request.
@@ -45,7 +47,8 @@ extension Setting {
     static let model: [Setting] = [
         Setting(
             "model.uri", \.model.uri,
-            "Who answers: replay:RUN, exec:COMMAND, file:DIR, or a server's URL; replay:01-minimal-boot if left out.", .command,
+            "Who answers: replay:RUN, exec:COMMAND, file:DIR, https://SERVER or http://127.0.0.1:PORT; replay:01-minimal-boot if left out.",
+            .answerer,
             variable: "AUTON_MODEL", example: "file:desk"),
         Setting("model.name", \.model.name, "The model to ask for."),
         Setting("model.effort", \.model.effort, "How hard it tries; as it likes if left out.", example: .high),
@@ -87,13 +90,23 @@ extension Setting {
 }
 
 extension Allowed where Value == String {
-    /// It may be several lines of a shell's.
-    fileprivate static var command: Self { Allowed(inWords: "text") { !$0.isEmpty } }
+    /// A command may be several lines of a shell's.
+    fileprivate static var answerer: Self {
+        Allowed(inWords: "text, and a URL only \(noUser)") { text in
+            let scheme = text.prefix { $0 != ":" }.lowercased()
+            return scheme == "http" || scheme == "https" ? webAddress.contains(text) : !text.isEmpty
+        }
+    }
+
+    private static var noUser: String {
+        "without user or password (a key belongs in $ANTHROPIC_API_KEY or the file of model.key_file)"
+    }
 
     fileprivate static var webAddress: Self {
-        Allowed(inWords: "a URL that begins with http:// or https://") { text in
-            let host = ["https://", "http://"].first { text.hasPrefix($0) }.map { text.dropFirst($0.count) } ?? ""
-            return !host.isEmpty && host.first != "/" && text.utf8.allSatisfy { $0 > 32 && $0 < 127 }
+        Allowed(inWords: "a URL that begins with http:// or https://, \(noUser)") { text in
+            let rest = ["https://", "http://"].first { text.hasPrefix($0) }.map { text.dropFirst($0.count) } ?? ""
+            return !rest.isEmpty && rest.first != "/" && !rest.prefix { $0 != "/" }.contains("@")
+                && text.utf8.allSatisfy { $0 > 32 && $0 < 127 }
         }
     }
 }

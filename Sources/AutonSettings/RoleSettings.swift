@@ -21,11 +21,13 @@ extension Settings {
         }
     }
 
-    /// The model that a role asks for.
-    package func modelName(of role: TeamRole) -> String { roles[role].model ?? model.name }
-
-    /// How hard a role's model tries; nil for the model's own way.
-    package func effort(of role: TeamRole) -> Effort? { roles[role].effort ?? model.effort }
+    /// The model as a role asks for it.
+    package func model(of role: TeamRole) -> Model {
+        var model = model
+        model.name = roles[role].model ?? model.name
+        model.effort = roles[role].effort ?? model.effort
+        return model
+    }
 }
 
 extension Setting {

@@ -27,10 +27,10 @@ package enum SettingValue: Sendable, Equatable {
         if case .string(let text) = self { text } else { toml }
     }
 
-    /// As an error names it, in short.
+    /// As an error names it, in short, and without a password.
     var inWords: String {
         if case .strings = self { return "a table" }
-        let text = toml
+        let text = if case .string(let text) = self { Self.quoted(text.withoutUser) } else { toml }
         return text.count > 60 ? "\(text.prefix(60))…" : text
     }
 

@@ -30,7 +30,9 @@ package struct Settings: Sendable {
     ) throws -> Settings {
         var settings = Settings()
         if let file = try SettingsFile.find(file ?? variables("AUTON_CONFIG")) {
-            for entry in file.entries { try settings.take(entry, from: .file(file.name, line: entry.line)) }
+            for entry in file.entries {
+                try settings.take(entry, from: .file(file.name, line: entry.place.line, column: entry.place.column))
+            }
         }
         for setting in Setting.all {
             guard let variable = setting.variable, let text = variables(variable) else { continue }
@@ -51,14 +53,14 @@ extension Settings {
     /// Where a value comes from.
     package enum Source: Sendable, Equatable, CustomStringConvertible {
         case standard
-        case file(String, line: Int)
+        case file(String, line: Int, column: Int)
         case environment(String)
         case flag(String)
 
         package var description: String {
             switch self {
             case .standard: "default"
-            case .file(let name, let line): "\(name):\(line)"
+            case .file(let name, let line, _): "\(name):\(line)"
             case .environment(let variable): "environment \(variable)"
             case .flag(let name): "flag \(name)"
             }
@@ -66,7 +68,9 @@ extension Settings {
 
         fileprivate func refuse(_ what: String) -> AutonError {
             switch self {
-            case .standard, .file: AutonError(.badConfiguration, "\(self): \(what)")
+            case .standard: AutonError(.badConfiguration, "\(self): \(what)")
+            case .file(let name, let line, let column):
+                AutonError(.badConfiguration, "\(name):\(line):\(column): \(what)")
             case .environment(let variable): AutonError(.badConfiguration, "\(variable): \(what)")
             case .flag(let name): AutonError(.usage, "\(name): \(what)")
             }

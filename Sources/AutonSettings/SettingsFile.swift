@@ -1,13 +1,20 @@
 import AutonKit
+import Glibc
 import SystemPackage
 internal import TOMLKit
 
-/// `auton.toml` as it was written: every value and the line that it is on.
+/// `auton.toml` as it was written: every value and where the statement with it begins.
 struct SettingsFile {
     struct Entry {
         var parts: [String]
         var value: SettingValue
+        var place: Place
+    }
+
+    /// Counted in lines and characters from 1.
+    struct Place: Sendable, Equatable {
         var line: Int
+        var column: Int
     }
 
     /// As errors name it.
@@ -18,16 +25,35 @@ struct SettingsFile {
     static let usualName = "auton.toml"
     private static let maxBytes = 64 << 10
 
-    /// Reads the file that is named, or `auton.toml` if there is one; nil if there is none.
+    /// Reads the file or pipe that is named, or `auton.toml` if there is one; nil if there is none.
     ///
     /// - Throws: `AutonError` with `.badConfiguration`: what is malformed by line and column.
     static func find(_ named: String?) throws -> SettingsFile? {
         guard let name = named ?? (Files.exists(FilePath(usualName)) ? usualName : nil) else { return nil }
         do {
-            return try SettingsFile(Files.read(FilePath(name), atMost: maxBytes), name: name)
+            return try SettingsFile(read(FilePath(name), mayBePipe: named != nil), name: name)
         } catch var error as AutonError {
             error.status = .badConfiguration
             throw error
+        }
+    }
+
+    /// Whoever names a pipe, `--config <(COMMAND)`, waits for it; one that only lies there would keep every program waiting.
+    private static func read(_ path: FilePath, mayBePipe: Bool) throws -> [UInt8] {
+        try Files.failing("cannot read", at: path) {
+            let file = try FileDescriptor.open(path, .readOnly, options: mayBePipe ? .closeOnExec : [.closeOnExec, .nonBlocking])
+            return try file.closeAfter {
+                var status = stat()
+                fstat(file.rawValue, &status)
+                switch status.st_mode & S_IFMT {
+                case S_IFREG: break
+                case S_IFIFO where mayBePipe: break
+                case S_IFCHR where path == "/dev/null": break
+                case S_IFDIR: throw Errno.isDirectory
+                default: throw AutonError(.badConfiguration, "cannot read: not a regular file", at: path.string)
+                }
+                return try Files.read(file, atMost: maxBytes)
+            }
         }
     }
 
@@ -45,7 +71,7 @@ struct SettingsFile {
         do {
             _ = try TOMLTable(string: text)
         } catch let error as TOMLParseError {
-            throw malformed(at: (error.source.begin.line, error.source.begin.column), error.description)
+            throw malformed(at: Place(line: error.source.begin.line, column: error.source.begin.column), error.description)
         }
         readStatements(of: text)
     }
@@ -66,27 +92,28 @@ struct SettingsFile {
                 continue
             }
             let words = statement.drop { $0 == " " || $0 == "\t" }
+            let place = Place(line: start, column: statement.count - words.count + 1)
             if words.first == "[" {
                 section = Self.names(in: table)
                 // A header says that there is a table, which may be the mistake.
                 let value: SettingValue = words.hasPrefix("[[") ? .other("an array of tables") : .strings([:])
-                entries.append(Entry(parts: section, value: value, line: start))
+                entries.append(Entry(parts: section, value: value, place: place))
             } else {
-                add(table, below: section, line: start)
+                add(table, below: section, at: place)
             }
             statement = ""
             start = number + 2
         }
     }
 
-    private mutating func add(_ table: TOMLTable, below parts: [String], line: Int) {
+    private mutating func add(_ table: TOMLTable, below parts: [String], at place: Place) {
         for name in table.keys {
             guard let value = table[name] else { continue }
             let parts = parts + [name]
             if let inner = value.table, !inner.isEmpty, Setting.find(parts) == nil {
-                add(inner, below: parts, line: line)
+                add(inner, below: parts, at: place)
             } else {
-                entries.append(Entry(parts: parts, value: Self.value(value), line: line))
+                entries.append(Entry(parts: parts, value: Self.value(value), place: place))
             }
         }
     }
@@ -119,20 +146,21 @@ struct SettingsFile {
         return strings
     }
 
-    private func malformed(at place: (line: Int, column: Int), _ what: String) -> AutonError {
+    private func malformed(at place: Place, _ what: String) -> AutonError {
         AutonError(.badConfiguration, "\(name):\(place.line):\(place.column): \(what)")
     }
 
-    private static func place(ofFirstNonText bytes: [UInt8]) -> (line: Int, column: Int) {
+    private static func place(ofFirstNonText bytes: [UInt8]) -> Place {
         let mended = String(decoding: bytes, as: UTF8.self).utf8
         let text = zip(bytes, mended).prefix { $0 == $1 && $0 != 0 }.map(\.0)
         return place(after: String(decoding: text, as: UTF8.self)[...])
     }
 
-    /// Where the next character would be, counted in lines and characters from 1.
-    private static func place(after text: Substring) -> (line: Int, column: Int) {
+    /// Where the next character would be.
+    private static func place(after text: Substring) -> Place {
         let scalars = text.unicodeScalars
-        return (scalars.count { $0 == "\n" } + 1, scalars.reversed().prefix { $0 != "\n" }.count + 1)
+        return Place(
+            line: scalars.count { $0 == "\n" } + 1, column: scalars.reversed().prefix { $0 != "\n" }.count + 1)
     }
 }
 

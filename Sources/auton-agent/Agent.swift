@@ -62,7 +62,7 @@ struct Agent {
             system: try options.openPrompts().load(role.rawValue, facts: facts),
             tools: (tools + [closing]).map(\.definition), baseTree: baseTree)
         let conversation = try Conversation(
-            opening, at: mailbox.transcript(name), transport: transport, window: try options.window(role)
+            opening, at: mailbox.transcript(name), transport: transport, window: options.window(role)
         ) { complain($0) }
         var loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         loop.ready = ready

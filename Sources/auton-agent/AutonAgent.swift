@@ -23,8 +23,9 @@ struct AutonAgent: AsyncParsableCommand {
 
     enum RoleName: String, ExpressibleByArgument, CaseIterable { case architect, developer, tester, reviewer }
 
+    // Optional, since of a missing argument alone the whole manual would be told.
     @Argument(help: "A task (boot-002) or an attempt at it (boot-002.1).")
-    var task: String
+    var task: String?
 
     @Option(help: "Whose part to take; that which the task names if left out. reviewer: review the candidate.")
     var role: RoleName?
@@ -44,6 +45,7 @@ struct AutonAgent: AsyncParsableCommand {
     @OptionGroup var options: ModelOptions
 
     func validate() throws {
+        if task == nil { throw ValidationError("no task (boot-002, or an attempt at it: boot-002.1)") }
         if let turns, turns < 1 { throw ValidationError("--turns is 1 or more") }
     }
 
@@ -51,12 +53,12 @@ struct AutonAgent: AsyncParsableCommand {
         try await stage {
             let settings = try places.settings(options.flags + [SettingFlag("--attempts", \.team.attempts, attempts)])
             let mailbox = try settings.openMailbox()
-            var task = try mailbox.attempt(named: task)
+            var task = try mailbox.attempt(named: task ?? "")
             try Gate.requireTools()
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
             let agent = Agent(
-                mailbox: mailbox, workspace: try settings.openWorkspace(), options: options.choice(settings),
+                mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
             if role == .reviewer { return try report(try await agent.reviewInTurn(task)) }
             let candidate = try await agent.work(on: task)

@@ -10,7 +10,7 @@ extension Agent {
         if let done = try mailbox.find(Candidate.self, task.name) { return done }
         let open = try openDependencies(of: task)
         guard open.isEmpty else {
-            throw AutonError(.tryAgain, "depends on \(open.joined(separator: ", ")), which is not merged", at: task.name)
+            throw AutonError(.tryAgain, "depends on \(open.joined(separator: ", ")), not merged yet", at: task.name)
         }
         return try await locked(task.name) {
             // Whoever held the lock until now may have finished it.

@@ -35,14 +35,14 @@ struct Integrator {
             throw notReady(task, "is not approved by a reviewer")
         }
         let open = try TaskBoard(mailbox).dependencies(of: task.task).filter { !mailbox.has(.merge, $0) }
-        guard open.isEmpty else { throw notReady(task, "depends on \(open.joined(separator: ", ")), which is not merged") }
+        guard open.isEmpty else { throw notReady(task, "depends on \(open.joined(separator: ", ")), not merged yet") }
 
         try await workspace.updateCheckout()
         let main = try await workspace.main()
         if let done = try await alreadyOnMain(task, candidate) { return .merged(try file(done)) }
         let mainTree = try await workspace.git.tree(of: main)
         if let recorded, try await !recorded.isTurn(of: task.task) {
-            throw notReady(task, "was merged onto another main when it was recorded")
+            throw notReady(task, "waits its turn: the recorded run merged others first")
         }
         let merged = try await workspace.mergeTree(main, candidate.commit)
         guard merged.conflicts.isEmpty else {

@@ -69,7 +69,7 @@ struct AutonPlan: AsyncParsableCommand {
             let workspace = try await Workspace.open(
                 FilePath(settings.paths.workspace), from: FilePath(settings.paths.kernel),
                 origin: onKernel || environment("AUTON_ON_KERNEL") != nil ? .kernel : .scaffold)
-            let planner = Planner(mailbox: mailbox, workspace: workspace, options: options.choice(settings))
+            let planner = Planner(mailbox: mailbox, workspace: workspace, options: try options.choice(settings))
             let plan: Plan? =
                 if let handwritten { try planner.plan(from: handwritten, at: from ?? "") } else if replan {
                     try await planner.replan()

@@ -114,7 +114,7 @@ struct Planner {
         if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
             throw AutonError(
                 .badConfiguration,
-                "the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND or file:DIR)",
+                "the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT)",
                 at: replay.run.string)
         }
         let main = try await workspace.main()
@@ -136,7 +136,7 @@ struct Planner {
             mailbox.setAside("transcript/\(name).jsonl", because: "the Manager is asked something else now")
         }
         let conversation = try Conversation(
-            opening, at: mailbox.transcript(name), transport: transport, window: try options.window(.manager)
+            opening, at: mailbox.transcript(name), transport: transport, window: options.window(.manager)
         ) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {

@@ -50,9 +50,9 @@ struct AutonStatus: AsyncParsableCommand {
                 return .done
             }
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
-            try mailbox.sweep()
+            let asked = try mailbox.sweep()
             let ledger = Ledger(mailbox.root, caps: Caps(settings.budget, deadline: environment("AUTON_BUDGET_DEADLINE")))
-            let summary = try Summary(mailbox, budget: ledger.summary())
+            let summary = try Summary(mailbox, asked, budget: ledger.summary())
             if json {
                 print(try Summary.json(summary))
             } else if outcome {

@@ -36,9 +36,10 @@ struct Summary: Codable {
     /// Nil if no turn was metered.
     var budget: Budget?
 
-    init(_ mailbox: Mailbox, budget: BudgetSummary?) throws {
+    /// - Parameter asked: what the mailbox has of it.
+    init(_ mailbox: Mailbox, _ asked: Mailbox.Asked, budget: BudgetSummary?) throws {
         self.budget = budget.map(Budget.init)
-        let states = try TaskBoard(mailbox).states()
+        let states = try TaskBoard(mailbox, plans: asked.plans).states()
         tasks = states.map { task, state in
             Task(
                 id: task.id, role: task.role, title: task.title, attempts: mailbox.latestAttempt(of: task.id),
@@ -47,8 +48,7 @@ struct Summary: Codable {
         attempts = tasks.reduce(0) { $0 + $1.attempts }
         merged = states.count { $0.state == .merged }
         let conversations =
-            try mailbox.all(Plan.self).compactMap(\.provenance) + mailbox.all(Candidate.self).map(\.provenance)
-            + mailbox.all(Review.self).map(\.provenance)
+            asked.plans.compactMap(\.provenance) + asked.candidates.map(\.provenance) + asked.reviews.map(\.provenance)
         usage = conversations.reduce(TokenUsage()) { $0 + $1.usage }
         turns = conversations.reduce(0) { $0 + $1.turns }
         let open = states.filter { entry in

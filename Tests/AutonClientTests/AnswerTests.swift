@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import TestSupport
 import Testing
 
@@ -101,7 +102,7 @@ import Testing
         )
         let transport = try Talk(fake.url) {
             $0.thinking = .adaptive
-            $0.effort = "high"
+            $0.effort = .high
             $0.strictTools = true
         }.transport
         let tools = [Tool(name: "list", description: "List.", inputSchema: ["type": "object", "additionalProperties": false])]
@@ -125,7 +126,7 @@ import Testing
     func aServerThatSpeaksASubsetIsTalkedTo(stream: Bool) async throws {
         let fake = try FakeModel(script: [["response": ["content": Self.blocks]]], "--subset")
         let talk = try Talk(fake.url + "/v1/") {
-            ($0.stream, $0.authentication, $0.key, $0.caching) = (stream, .none, nil, false)
+            ($0.stream, $0.auth, $0.caching) = (stream, .none, false)
         }
         let response = try await talk.ask()
         #expect(response.toolUses.count == 1 && response.usage.cacheReadInputTokens == nil && response.usage.inputTokens > 0)

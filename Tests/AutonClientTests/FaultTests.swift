@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import TestSupport
 import Testing
 

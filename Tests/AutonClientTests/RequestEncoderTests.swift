@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import SystemPackage
 import Testing
 
@@ -6,7 +7,11 @@ import Testing
 @testable import AutonModel
 
 @Suite struct RequestEncoderTests {
-    private let settings = HTTPSettings(model: "claude-x")
+    private let settings: Settings.Model = {
+        var settings = Settings.Model()
+        settings.name = "claude-x"
+        return settings
+    }()
 
     private static let tool = Tool(
         name: "read", description: "Read it.",
@@ -29,20 +34,20 @@ import Testing
             ], model: model)
     }
 
-    private func text(_ request: MessagesRequest, _ settings: HTTPSettings? = nil) throws -> String {
+    private func text(_ request: MessagesRequest, _ settings: Settings.Model? = nil) throws -> String {
         var encoder = RequestEncoder(settings ?? self.settings)
         return String(decoding: try encoder.body(for: request), as: UTF8.self)
     }
 
-    private func messages(_ list: [ChatMessage], _ settings: HTTPSettings? = nil) throws -> [JSONValue] {
+    private func messages(_ list: [ChatMessage], _ settings: Settings.Model? = nil) throws -> [JSONValue] {
         try #require(JSONValue(parsing: text(request(list), settings))["messages"]?.array)
     }
 
     /// The bytes are a contract: a change of them is a cache miss for every conversation under way.
     @Test func theBytesAreThoseOfTheGoldenFile() throws {
-        var settings = HTTPSettings(model: "claude-x")
+        var settings = settings
         settings.thinking = .adaptive
-        settings.effort = "high"
+        settings.effort = .high
         settings.strictTools = true
         let other = Tool(
             name: "list", description: "List “it”.",
@@ -59,7 +64,7 @@ import Testing
     }
 
     @Test func whatIsNotConfiguredIsLeftOut() throws {
-        var settings = HTTPSettings(model: "claude-x")
+        var settings = settings
         settings.caching = false
         settings.stream = false
         #expect(

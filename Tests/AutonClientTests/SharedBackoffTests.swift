@@ -1,5 +1,6 @@
 import AutonKit
 import FoundationEssentials
+import AutonSettings
 import Glibc
 import Synchronization
 import SystemPackage
@@ -161,7 +162,7 @@ import Testing
                 ]
             ]
         ])
-        #expect(try await Talk(fake.url, backoff: SharedBackoff(file: file)) { $0.retryAfterCap = 30 }.ask().text == "done")
+        #expect(try await Talk(fake.url, backoff: SharedBackoff(file: file)) { $0.retryAfterMax = 30 }.ask().text == "done")
         #expect(try says(30, from: start))
     }
 

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import Synchronization
 import SystemPackage
 import TestSupport
@@ -17,15 +18,18 @@ struct Talk {
     private final class Lines: Sendable { let all = Mutex<[String]>([]) }
 
     init(
-        _ url: String, meter: (any Meter)? = nil, backoff: SharedBackoff? = nil, _ change: (inout HTTPSettings) -> Void = { _ in }
+        _ url: String, meter: (any Meter)? = nil, backoff: SharedBackoff? = nil,
+        _ change: (inout Settings.Model) -> Void = { _ in }
     ) throws {
-        var settings = HTTPSettings(model: "claude-fake-1")
+        var settings = Settings.Model()
+        settings.name = "claude-fake-1"
         settings.baseURL = url
-        settings.key = Self.key
         change(&settings)
         let lines = Lines()
         self.lines = lines
-        transport = try HTTPTransport(settings, meter: meter, backoff: backoff) { line in lines.all.withLock { $0.append(line) } }
+        transport = try HTTPTransport(settings, key: apiKey(Self.key), meter: meter, backoff: backoff) { line in
+            lines.all.withLock { $0.append(line) }
+        }
     }
 
     func ask(_ text: String = "hi", turn: Int = 1, conversation: String = "boot-001.1") async throws -> MessagesResponse {
@@ -35,6 +39,9 @@ struct Talk {
         return try await transport.respond(to: request, at: Turn(conversation: conversation, number: turn))
     }
 }
+
+/// What the environment has for a key.
+func apiKey(_ text: String?) throws -> APIKey? { try APIKey.find(Settings()) { $0 == "ANTHROPIC_API_KEY" ? text : nil } }
 
 /// Remembers what it is told.
 final class Ledger: Meter {

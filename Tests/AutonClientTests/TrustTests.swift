@@ -1,4 +1,5 @@
 import AutonKit
+import AutonSettings
 import Glibc
 import SystemPackage
 import TestSupport
@@ -11,7 +12,7 @@ import Testing
 @Suite(.serialized) struct TrustTests {
     @Test func aServerThatIsKnownIsTalkedTo() async throws {
         let server = try await TLSServer(.good)
-        let response = try await Talk(server.url) { $0.authorities = server.authority.string }.ask()
+        let response = try await Talk(server.url) { $0.caFile = server.authority.string }.ask()
         #expect(response.text == "over TLS")
     }
 
@@ -19,7 +20,7 @@ import Testing
         let server = try await TLSServer(.expired)
         let ledger = Ledger()
         let talk = try Talk(server.url, meter: ledger) {
-            $0.authorities = server.authority.string
+            $0.caFile = server.authority.string
             $0.idleSeconds = 10
         }
         let error = await failure { try await talk.ask() }
@@ -35,13 +36,18 @@ import Testing
         let elsewhere = server.url.replacing("127.0.0.1", with: "localhost")
         let misnamed = await failure {
             try await Talk(elsewhere) {
-                $0.authorities = server.authority.string
+                $0.caFile = server.authority.string
                 ($0.idleSeconds, $0.retries) = (10, 0)
             }.ask()
         }
         #expect(misnamed?.status == .unavailable && misnamed?.what.contains("localhost") == true, "\(misnamed?.what ?? "")")
-        let missing = await failure { try await Talk(server.url) { $0.authorities = "/nowhere.pem" }.ask() }
-        #expect(missing?.status == .unavailable && missing?.what.contains("/nowhere.pem") == true, "\(missing?.what ?? "")")
+    }
+
+    @Test(arguments: ["/nowhere.pem", "/dev/null", "/etc/passwd"])
+    func authoritiesThatAreNoneAreABadConfiguration(_ file: String) async throws {
+        let server = try await TLSServer(.good)
+        let error = await failure { try await Talk(server.url) { $0.caFile = file }.ask() }
+        #expect(error?.status == .badConfiguration && error?.what.contains(file) == true, "\(error?.what ?? "")")
     }
 
     /// What a model wrote runs without network; a connection that it inherits would be one.
@@ -78,7 +84,7 @@ import Testing
         defer { unsetenv("http_proxy") }
         #expect(try await Talk(server.url).ask().text == "done")
         #expect(try await proxy.log().isEmpty)
-        #expect(try await Talk("http://models.invalid") { $0.allowsPlainHTTP = true }.ask().text == "done")
+        #expect(try await Talk("http://models.invalid") { $0.allowPlainHTTP = true }.ask().text == "done")
         #expect(try await proxy.log().map { $0["headers"]?["host"] } == ["models.invalid"])
     }
 

@@ -29,10 +29,25 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("statsu", "; did you mean status?"), ("agnet", "; did you mean agent?"), ("runs", "; did you mean run?"), ("xyzzy", ""),
+        ("", ""),
+    ])
+    func noSuchCommand(_ command: String, _ meant: String) async throws {
+        let outcome = try await LoopRun().auton(command)
+        #expect(outcome == Outcome(status: 64, errors: "auton: no such command: \(command)\(meant) (auton --help)\n"))
+    }
+
+    @Test func anAgentWithoutATask() async throws {
+        let outcome = try await LoopRun().auton("agent")
+        #expect(outcome.status == 64 && outcome.output == "")
+        #expect(outcome.errors.hasPrefix("Error: no task (boot-002, or an attempt at it: boot-002.1)\nUsage: auton-agent "))
+    }
+
     @Test func stagesOutOfOrder() async throws {
         let run = try await planned()
         #expect(
-            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
+            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, not merged yet: lib-002.1\n")
         #expect(
             try await run.auton("agent", "--role", "reviewer", "lib-001").errors
                 == "auton-agent: no verdict on it yet: lib-001.1\n")
@@ -82,7 +97,7 @@ import Testing
         #expect(try await run.auton("agent", "lib-002").status == 65)
         #expect(Files.exists(run.directory["mailbox/dead/task-lib-002.1.json.reason"]))
         #expect(
-            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, which is not merged: lib-002.1\n")
+            try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, not merged yet: lib-002.1\n")
     }
 
     @Test func bootsFromAnyPath() async throws {
@@ -152,7 +167,7 @@ import Testing
         #expect(result.ending == .exited(78))
         #expect(
             result.errors.text.hasPrefix(
-                "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND or file:DIR): "
+                "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT): "
             ))
         #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
     }
@@ -172,7 +187,7 @@ import Testing
             ("replay:nowhere", "auton-plan: no recording nowhere (there are: 07-one)\n"),
             (
                 "telnet:x",
-                "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): telnet:x\n"
+                "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR, https://SERVER and http://127.0.0.1:PORT): telnet:x\n"
             ),
         ] {
             let outcome = try await run.auton("plan", "--model", model, "--runs", "runs", "A goal")

@@ -53,7 +53,7 @@ import Testing
         for words in [["run"], ["replay"], ["watch"], ["record", "x"], ["boot"]] {
             let outcome = try await run.auton(words)
             #expect(outcome.status == 78 && outcome.output == "")
-            #expect(outcome.errors == "auton-config: auton.toml:2: team.developers must be an integer from 3 to 6, not 2\n")
+            #expect(outcome.errors == "auton-config: auton.toml:2:1: team.developers must be an integer from 3 to 6, not 2\n")
         }
         #expect(try await run.auton("--help").status == 0)
         #expect(try run.directory.contents() == before)

@@ -22,7 +22,11 @@ import Testing
         #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
         let tree = try Files.readText(Self.runs.appending(name).appending("tree"))
         #expect(outcome.output.contains("\ntree \(tree.prefix(40))"))
-        #expect(outcome.output.hasSuffix(", as recorded in \(name)\n"))
+        #expect(outcome.output.contains(", as recorded in \(name)\n"))
+        let place = "build/replay/\(name)"
+        let look =
+            "to look at it: git -C \(place)/workspace log --stat; \(Program.package)/auton status --mailbox \(place)/mailbox\n"
+        #expect(outcome.output.hasSuffix("\n" + look))
         #expect(outcome.output.contains("\n    AUTON kernel 0.1 x86_64\n"))
     }
 

@@ -30,8 +30,12 @@ import Testing
         #expect(Caps(budget, deadline: "1800000000") == expected)
     }
 
-    @Test(arguments: [(0, "0"), (0.000001, "0.000001"), (19.99, "19.99"), (1e300, Money(picodollars: .max).usd)])
-    func dollarsAreExactToAMillionth(_ dollars: Double, _ text: String) {
+    @Test(arguments: [
+        (0, "0"), (0.000001, "0.000001"), (19.99, "19.99"), (1e300, Money(picodollars: .max).usd), (100, "100"),
+        (0.1234567, "0.1234567"), (1234567.1234567, "1234567.1234567"), (1.5e-7, "0.00000015"), (2.5e-12, "0.000000000002"),
+        (1e-300, "0"), (9_000_000, "9000000"), (.infinity, Money(picodollars: .max).usd),
+    ])
+    func dollarsAreTheDecimalThatWasWritten(_ dollars: Double, _ text: String) {
         #expect(Money(dollars: dollars)?.usd == text)
         #expect(Money(dollars: -1) == nil && Money(dollars: .nan) == nil)
     }

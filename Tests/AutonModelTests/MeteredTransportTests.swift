@@ -110,6 +110,19 @@ import Testing
         #expect(try reservedInput().last == 80 + 2048 + CompactJSON.encode([ChatMessage.user("c")]).count)
     }
 
+    /// A command that is not there has asked nobody; one that says so at its end may have.
+    @Test(arguments: [
+        ("no-such-model --fast", "release"), ("/nowhere/model", "release"), ("/etc/passwd x", "release"),
+        ("cat; no-such-model", "abandon"),
+        ("exec no-such-model", "abandon"), ("exit 127", "release"), ("sh -c no-such-model", "abandon"),
+        ("env no-such-model", "abandon"),
+    ])
+    func aCommandThatCannotStartCostsNothing(_ command: String, _ event: String) async throws {
+        let error = await failure { try await talk(metered(ExecTransport(command: command), needsPrice: false), ["a"]) }
+        #expect(error?.status == .unavailable && error?.what.hasPrefix("the model command failed (exit status 12") == true)
+        #expect(try scene.lines().map(\.first) == ["reserve", event])
+    }
+
     /// A process that was killed while it waited for a response, and one whose command failed, may have been billed.
     @Test func whatMayHaveBeenBilledStaysCounted() async throws {
         try scene.ledger(prices: table).reserve(LedgerScene.worst(5000), model: "scripted", at: turn("boot-001.1"))

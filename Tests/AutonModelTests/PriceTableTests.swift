@@ -115,6 +115,8 @@ import Testing
         let error = await failure { try PriceTable(settings(["llama": Settings.Price(input: 0)])) }
         #expect(error?.status == .badConfiguration)
         #expect(error?.description == "prices.\"llama\" needs input and output")
+        let fine = await failure { try PriceTable(settings(["llama": Settings.Price(input: 0.1234567, output: 1)])) }
+        #expect(fine?.status == .badConfiguration && fine?.description == "prices.\"llama\" has over 6 digits after a point")
     }
 
     @Test func aTableThatIsNotThereHasNoPrices() async throws {

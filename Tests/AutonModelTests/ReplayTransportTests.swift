@@ -104,6 +104,8 @@ import Testing
         let error = await failure { try Transports.open(uri, runs: directory["runs"], strict: false) { _ in } }
         #expect(error?.status == .badConfiguration)
         #expect(
-            error?.description == "no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): \(uri)")
+            error?.description
+                == "no such transport (there are replay:RUN, exec:COMMAND, file:DIR, https://SERVER and http://127.0.0.1:PORT): \(uri)"
+        )
     }
 }

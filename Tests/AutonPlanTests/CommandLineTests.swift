@@ -55,7 +55,7 @@ import Testing
                 == Outcome(
                     status: 78,
                     errors:
-                        "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR and https://SERVER): telnet:x\n"
+                        "auton-plan: no such transport (there are replay:RUN, exec:COMMAND, file:DIR, https://SERVER and http://127.0.0.1:PORT): telnet:x\n"
                 ))
         // The goal is not lost: with a model it is planned.
         #expect(try scene.mailbox.all(Goal.self).map(\.text) == ["Build a kernel"])

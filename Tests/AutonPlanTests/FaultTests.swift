@@ -62,6 +62,17 @@ import Testing
     }
 
     /// A message that cannot be read now is no garbage.
+    /// The loop asks at every pass.
+    @Test(.enabled("needs strace(1)") { await Strace.works })
+    func theStateIsToldByOneLookAtEachMessage() async throws {
+        _ = try await scene.plan("--from", scene.write(threeTasks))
+        let trace = scene.directory["trace"]
+        let words = ["-f", "-o", trace.string, "-e", "trace=openat", "auton-status", "--outcome"]
+        #expect(try await Program.run("strace", words, environment: scene.environment) == Outcome(status: 0, output: "due\n"))
+        let opened = try scene.directory.read("trace").split(separator: "\n").filter { $0.contains(".json\"") }
+        #expect(opened.count == 4)
+    }
+
     @Test(.enabled("needs strace(1)") { await Strace.works })
     func aMessageThatCannotBeReadStays() async throws {
         _ = try await scene.plan("--from", scene.write(threeTasks))

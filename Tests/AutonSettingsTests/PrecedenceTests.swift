@@ -45,9 +45,9 @@ import Testing
         let settings = try load(file: Self.file)
         #expect(summary(settings) == #"3 file false low ["A=file"] 1.0 2.5"#)
         let name = directory["a.toml"].string
-        #expect(settings.source(of: .of(\.team.developers)) == .file(name, line: 1))
-        #expect(settings.source(of: .of(\.model.effort)) == .file(name, line: 2))
-        #expect(settings.source(of: .of(\.budget.usd)) == .file(name, line: 6))
+        #expect(settings.source(of: .of(\.team.developers)) == .file(name, line: 1, column: 1))
+        #expect(settings.source(of: .of(\.model.effort)) == .file(name, line: 2, column: 1))
+        #expect(settings.source(of: .of(\.budget.usd)) == .file(name, line: 6, column: 1))
     }
 
     @Test func theEnvironmentOverThat() throws {
@@ -92,7 +92,7 @@ import Testing
             """
         let settings = try load(file: file)
         #expect(settings.model.uri?.count == 50_000 && settings.model.name == "[a]" && settings.model.maxTokens == 5)
-        #expect(settings.source(of: .of(\.model.maxTokens)) == .file(directory["a.toml"].string, line: 10_006))
+        #expect(settings.source(of: .of(\.model.maxTokens)) == .file(directory["a.toml"].string, line: 10_006, column: 1))
     }
 
     @Test func whatIsParticularToARole() throws {
@@ -105,8 +105,8 @@ import Testing
                 effort = "high"
                 turns = 9
                 """)
-        #expect(settings.modelName(of: .tester) == "another" && settings.modelName(of: .manager) == "claude-sonnet-5-5")
-        #expect(settings.effort(of: .tester) == .high && settings.effort(of: .manager) == .low)
+        #expect(settings.model(of: .tester).name == "another" && settings.model(of: .manager).name == "claude-sonnet-5-5")
+        #expect(settings.model(of: .tester).effort == .high && settings.model(of: .manager).effort == .low)
         #expect(TeamRole.allCases.map { settings.roles[$0].turns } == [30, 60, 60, 9, 60])
     }
 

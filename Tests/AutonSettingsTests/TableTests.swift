@@ -46,14 +46,20 @@ import Testing
     @Test(arguments: [
         ("budget.usdd", "budget.usd"), ("budgit.usd", "budget.usd"), ("usd", "budget.usd"), ("developers", "team.developers"),
         ("team.reviewer", "team.reviewers"), ("role.manager.turns", "roles.manager.turns"), ("budgt", "budget"),
-        ("modle.name", "model.name"), ("prics", "prices"), ("model.maxtokens", "model.max_tokens"), ("x", nil),
+        ("modle.name", "model.name"), ("modle", "model"), ("modl.x", "model"), ("roles.manger.x", "roles.manager"),
+        ("price.x.input", "prices"), ("model.key", "model.key_file"), ("model.url", "model.base_url"),
+        ("modle.key", "model.key_file"), ("budget.task.usd", "budget.task_usd"), ("developer.turns", "roles.developer.turns"),
+        ("model.xyzzy", nil), ("prics", "prices"), ("model.maxtokens", "model.max_tokens"), ("x", nil),
         ("colour.scheme", nil), ("", nil),
     ])
     func whatSomebodyMeant(_ written: String, _ meant: String?) {
         #expect(Nearest.key(to: written.split(separator: ".").map(String.init)) == meant)
     }
 
-    @Test(arguments: [("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0), ("ab", "ba", 2)])
+    @Test(arguments: [
+        ("", "", 0), ("a", "", 1), ("", "ab", 2), ("kitten", "sitting", 3), ("abc", "abc", 0), ("ab", "ba", 1),
+        ("abcd", "badc", 2), ("ca", "abc", 3),
+    ])
     func theDistanceOfTexts(_ a: String, _ b: String, _ distance: Int) {
         #expect(Nearest.distance(a, b) == distance)
     }

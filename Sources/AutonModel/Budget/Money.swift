@@ -16,11 +16,18 @@ package struct Money: Sendable, Hashable, Comparable, CustomStringConvertible {
         self.init(utf8: text.utf8)
     }
 
-    /// A number of dollars, to a millionth; too much is the largest amount. Nil if it is negative.
+    /// A number of dollars as it was written: the shortest decimal that the number is the nearest to. Digits past the twelfth
+    /// after the point are dropped; too much is the largest amount. Nil if it is negative.
     package init?(dollars: Double) {
         guard dollars >= 0 else { return nil }
-        let millionths = (dollars * 1e6).rounded()
-        picodollars = millionths < 9e12 ? Int(millionths) * 1_000_000 : .max
+        // As in 19.99, 1e-05, 1.5e+16.
+        let parts = "\(dollars)".split(separator: "e")
+        let mantissa = parts[0].split(separator: ".")
+        let digits = mantissa.joined()
+        let whole = mantissa[0].utf8.count + (parts.count > 1 ? Int(parts[1]) ?? 0 : 0)
+        let before = digits.prefix(max(0, whole)) + String(repeating: "0", count: max(0, whole - digits.utf8.count))
+        let after = String(repeating: "0", count: max(0, -whole)) + digits.dropFirst(max(0, whole))
+        picodollars = FixedPoint.parse("\(before).\(after.prefix(12))".utf8, digits: 12) ?? .max
     }
 
     init?(utf8: some Collection<UInt8>) {

@@ -32,7 +32,8 @@ package struct PriceTable: Sendable {
     /// The table that comes with the programs, and over it what is configured; what a configured price leaves out is that of
     /// the table.
     ///
-    /// - Throws: `AutonError` with `.badConfiguration` if that leaves a model without a price of input or output.
+    /// - Throws: `AutonError` with `.badConfiguration` if that leaves a model without a price of input or output, or gives it one that
+    ///   is no whole number of picodollars a token.
     package init(_ settings: Settings) throws {
         self = try PriceTable(reading: FilePath(settings.paths.models))
         for (name, given) in settings.prices {
@@ -40,13 +41,15 @@ package struct PriceTable: Sendable {
             func price(_ dollars: Double?, _ known: Money?) -> Money? {
                 dollars.flatMap(Money.init(dollars:)) ?? known.map { Money(picodollars: $0.picodollars * 1_000_000) }
             }
-            guard let input = price(given.input, known?.rates.input), let output = price(given.output, known?.rates.output),
+            guard let input = price(given.input, known?.rates.input), let output = price(given.output, known?.rates.output)
+            else { throw AutonError(.badConfiguration, "prices.\"\(name)\" needs input and output") }
+            guard
                 let rates = ModelPrice.Rates(
                     input: input, output: output,
                     // Those of the table belong to the table's input.
                     cacheWrite: price(given.cacheWrite, given.input == nil ? known?.rates.cacheWrite : nil),
                     cacheRead: price(given.cacheRead, given.input == nil ? known?.rates.cacheRead : nil))
-            else { throw AutonError(.badConfiguration, "prices.\"\(name)\" needs input and output") }
+            else { throw AutonError(.badConfiguration, "prices.\"\(name)\" has over 6 digits after a point") }
             prices[name] = ModelPrice(
                 rates: rates, long: given.input == nil && given.output == nil ? known?.long : nil,
                 window: given.window ?? known?.window)
