@@ -16,10 +16,11 @@ package struct Judgement: Sendable, Equatable {
     package var boots: [BootResult]?
     package var sections: [SectionSize]?
 
-    /// It was built and booted, and nothing was found.
+    /// All that there is to pass was reached, it was built and booted, and nothing was found.
     package var accepted: Bool {
         let passed = checks.filter { $0.status == .passed }.map(\.name)
-        return passed.contains(CheckName.build) && passed.contains(CheckName.boot) && !checks.contains { $0.status == .failed }
+        return passed.contains(CheckName.build) && passed.contains(CheckName.boot)
+            && !checks.contains { $0.status == .failed || $0.detail == Checklist.notReached }
     }
 
     package func verdict(on id: AttemptID) -> Verdict {

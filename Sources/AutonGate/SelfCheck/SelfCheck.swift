@@ -77,6 +77,7 @@ package struct SelfCheck: Sendable {
         var gate = Gate(workspace: specimen.workspace, limits: limits)
         gate.blindTo = blindTo
         if let seconds = mutant.seconds { gate.limits.bootSeconds = seconds }
+        if !mutant.boots.isEmpty { gate.demands.boots = .named(mutant.boots) }
         let (base, commit) = try await specimen.commits(of: mutant)
         let judgement = try await gate.judge(commit: commit, base: base, task: mutant.task, purpose: mutant.name)
         let failed = judgement.checks.first { $0.status == .failed }

@@ -12,3 +12,9 @@ KTEST(lib, sum_grows)
 	for (uint64_t n = 0; n < 100; n++)
 		KASSERT_EQ(sum(n + 1), sum(n) + n + 1);
 }
+
+KBENCH(lib, sum)
+{
+	for (uint64_t i = 0; i < n; i++)
+		sum(i);
+}
