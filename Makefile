@@ -25,7 +25,7 @@ ifneq ($(STRICT),)
 $(FRONT): export AUTON_STRICT := 1
 endif
 
-.PHONY: help deps build run watch status boot kernel replay provenance test lint bench bench-model fake-model install clean
+.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test lint bench bench-model fake-model install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
+	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
@@ -42,6 +43,9 @@ help:
 
 deps:
 	@scripts/deps
+
+deps-dev:
+	@scripts/deps dev
 
 # The set-up that run and test need: quick when there is nothing to do.
 build: deps

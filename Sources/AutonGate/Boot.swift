@@ -46,7 +46,9 @@ package struct Boot: Sendable {
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
-        let result = try await sandbox.run("qemu-system-x86_64", arguments(nonce: nonce))
+        // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
+        let result = try await sandbox.run(
+            "env", ["TMPDIR=\(Sandbox.mountPoint)", "qemu-system-x86_64"] + arguments(nonce: nonce))
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
         let ending: BootEnding

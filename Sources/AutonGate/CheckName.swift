@@ -6,6 +6,7 @@ package enum CheckName {
     static let build = "build"
     static let boot = "boot"
     static let counters = "counters"
+    static let reproducible = "reproducible"
     static let regression = "regression"
     static let acceptance = "acceptance"
     static let newTests = "new-tests"
@@ -14,7 +15,9 @@ package enum CheckName {
     static let boots = "boots"
 
     static let ofDiff = [changes] + DiffRules.names
-    static let ofTree = [build, boot, counters, regression, acceptance, newTests, console, speed, boots]
+    static let ofTree = [
+        build, boot, counters, reproducible, regression, acceptance, newTests, console, speed, boots,
+    ]
     /// All that the gate looks at, in its order.
     package static let all = ofDiff + ofTree
 }

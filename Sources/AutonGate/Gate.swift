@@ -25,7 +25,7 @@ package struct Gate: Sendable {
     /// Says before any work is begun that a tool is missing.
     package static func requireTools() throws {
         try Sandbox.requireTools()
-        try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64")
+        try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum")
         let firmware = ["/usr/share/qemu/qboot.rom", "/usr/local/share/qemu/qboot.rom"]
         guard firmware.contains(where: { Files.exists(FilePath($0)) }) else {
             throw AutonError(.unavailable, "qboot.rom is missing", at: "install the package qemu-system-data, or run make deps")
@@ -59,7 +59,10 @@ package struct Gate: Sendable {
         if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, limits: limits) {
             judgement.take(trial)
             if !list.hasFailed, let record = trial.record {
-                try record.save(tree: trees[0], in: workspace)
+                list.checkReproducible(record, before: TreeRecord.find(tree: trees[0], in: workspace))
+                if !list.hasFailed { try record.save(tree: trees[0], in: workspace) }
+            }
+            if !list.hasFailed, let record = trial.record {
                 let base = try await result(of: base, tree: trees[1])
                 judgement.compare(with: base)
                 try list.check(trial.boot, task: task, base: base, tree: worktree.root)

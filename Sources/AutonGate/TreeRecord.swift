@@ -13,11 +13,16 @@ struct TreeRecord: Codable, Equatable {
     private var format = Self.currentFormat
     /// Other tools make another image of the same tree, which takes other counts.
     private var tools = Self.currentTools
+    /// The image's digest.
+    var image: String
     var tests: [TestResult]
     var counts: InstructionCounts
     var sections: [SectionSize]
 
-    init(tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = []) {
+    init(
+        image: String = "", tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = []
+    ) {
+        self.image = image
         self.tests = tests
         self.counts = counts
         self.sections = sections

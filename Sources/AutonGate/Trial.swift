@@ -4,8 +4,8 @@ import SystemPackage
 
 /// A tree that was built, booted and measured.
 struct Trial: Sendable {
-    /// The kernel's image, as seen from outside the sandbox.
-    var image: FilePath
+    /// The image's digest.
+    var image: String
     /// The boot that the tests are judged by.
     var boot: BootReport
     /// Nil unless they are to be believed.
@@ -15,7 +15,7 @@ struct Trial: Sendable {
     var hasMultiboot2: Bool
 
     /// What is kept of one that was good; nil if it was not.
-    var record: TreeRecord? { counts.map { TreeRecord(tests: boot.report.tests, counts: $0, sections: sections) } }
+    var record: TreeRecord? { counts.map { TreeRecord(image: image, tests: boot.report.tests, counts: $0, sections: sections) } }
 }
 
 extension Checklist {
@@ -34,6 +34,7 @@ extension Checklist {
             evidence: build.diagnostics)
         guard build.succeeded else { return nil }
         async let booted = Boot(image: build.image, seconds: limits.bootSeconds).run()
+        async let digest = Tools.digest(of: build.image)
         async let measured = Measurement.take(of: build.image, seconds: limits.bootSeconds)
         let boot = try await booted
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
@@ -51,8 +52,16 @@ extension Checklist {
                 evidence: measurement.evidence)
         }
         return Trial(
-            image: build.image, boot: boot, counts: hasFailed ? nil : measurement.counts, sections: sizes,
+            image: try await digest, boot: boot, counts: hasFailed ? nil : measurement.counts, sections: sizes,
             hasMultiboot2: elf?.hasMultiboot2 ?? false)
+    }
+
+    /// A tree that was built before gave the same image then, whenever and wherever that was.
+    mutating func checkReproducible(_ record: TreeRecord, before: TreeRecord?) {
+        guard let before else { return skip(CheckName.reproducible, because: "not built before") }
+        add(
+            CheckName.reproducible, failure: before.image == record.image ? nil : "another image than when it was built before",
+            passed: "the image is the one that was built before", evidence: ["then: \(before.image)", "now: \(record.image)"])
     }
 }
 

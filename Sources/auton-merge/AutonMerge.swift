@@ -13,8 +13,8 @@ struct AutonMerge: AsyncParsableCommand {
         abstract: "Merge accepted and approved candidates into main (the Integrator).",
         discussion: """
             INPUT: candidate/, verdict/ and review/ of the tasks named, or of every task that is ready, in the order of their dependencies.
-            OUTPUT: the merge commits on standard output, one a line; merge/TASK.json is filed for each. The merged tree is built and booted, \
-            then main is moved by compare-and-swap. On a conflict or a red merged tree main stays, and the task's next attempt is filed \
+            OUTPUT: the merge commits on standard output, one a line; merge/TASK.json is filed for each. The merged tree is built and booted \
+            on all machines that gate.merge_boots asks for (those that cannot be had are named on standard error), then main is moved by compare-and-swap. On a conflict or a red merged tree main stays, and the task's next attempt is filed \
             (exit status 1).
 
             \(exitStatusHelp)
@@ -54,8 +54,9 @@ struct AutonMerge: AsyncParsableCommand {
                 switch try await integrator.merge(task) {
                 case .merged(let merge):
                     print("\(merge.commit) \(merge.task).\(merge.attempt)")
-                    for boot in merge.boots ?? [] where boot.outcome == .skipped {
-                        complain("\(merge.task) is merged without a boot of \(boot.name): \(boot.detail)")
+                    let skipped = (merge.boots ?? []).filter { $0.outcome == .skipped }.map { "\($0.name) (\($0.detail))" }
+                    if !skipped.isEmpty {
+                        complain("\(merge.task) is merged without a boot of \(skipped.joined(separator: ", "))")
                     }
                 case .refused(let consequence):
                     complain("\(task.name) cannot be merged; \(consequence)")

@@ -15,7 +15,7 @@ struct Validate: AsyncParsableCommand {
             Checks the commit of each TASK's candidate out into a clean directory and looks at, in this order: changes, \
             scope (only the task's paths), protected (nothing of the user's), weakened-tests, reserved (nothing of the harness's), files (plain text only), build \
             (warnings are errors), boot (in QEMU: the exit status, the plan, every result and the boot's nonce must agree), counters (tests and benchmarks take \
-            the same number of instructions in two boots), \
+            the same number of instructions in two boots), reproducible (a tree that was built before gives the same image), \
             regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
             one), console (the kernel prints what acceptance/boot.console asks for), speed (no benchmark is slower than on the base, or gone), \
             boots (on further machines, if gate.boots asks for any). What the agent wrote runs in the sandbox only.

@@ -147,6 +147,18 @@ import Testing
         #expect(TreeRecord.find(tree: base, in: ws.workspace) != nil)
     }
 
+    /// What the second build makes of the same tree is held against the first. The assembler reads a clock here.
+    @Test func anImageThatIsAnotherEveryTime() async throws {
+        let ws = try await TestWorkspace()
+        let source = "section .rodata\ndq __?POSIX_TIME?__\n"
+        #expect(states(try await judge(["tests/demo.c": .write(Self.good)], in: ws))["reproducible"] == .skipped)
+        #expect(states(try await judge(["tests/demo.c": .write(Self.good)], in: ws))["reproducible"] == .passed)
+        let edits = ["tests/demo.c": TestWorkspace.Edit.write(Self.good), "tests/clock.asm": .write(source)]
+        #expect(try await judge(edits, in: ws).accepted)
+        try await Task.sleep(for: .seconds(1))
+        #expect(failure(try await judge(edits, in: ws)) == ["reproducible: another image than when it was built before"])
+    }
+
     @Test func oneJudgementAtATimeForAPurpose() async throws {
         let ws = try await TestWorkspace()
         let lock = try #require(try ws.workspace.lock("gate-test"))

@@ -47,8 +47,8 @@ import Testing
         let lines = result.line.split(separator: "\n").map(String.init)
         #expect(
             lines.map { $0.prefix(4) } == [
-                "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "SKIP", "SKIP", "PASS",
-                "SKIP", "demo",
+                "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "SKIP", "PASS", "PASS", "SKIP", "SKIP",
+                "PASS", "SKIP", "demo",
             ])
         #expect(lines.last == "demo-001.1 accepted")
         let verdict = try mailbox.get(Verdict.self, "demo-001.1")
@@ -160,6 +160,25 @@ import Testing
         #expect(result.errors.text == "auton-validate: \(tool) is missing: install the package \(package), or run make deps\n")
         #expect(!mailbox.has(.verdict, "demo-001.1"))
         #expect(try mailbox.names(.task) == ["demo-001.1"])
+    }
+
+    /// A boot that is asked for by its name is not left out; one of all that there are is, and that is told.
+    @Test func aCDWithoutGRUB() async throws {
+        let kernel = try Temporary.kernel(try BootMatrixTests.sources())
+        let tools = ws.directory.path.appending("bin")
+        try Files.createDirectories(tools)
+        for name in ["git", "bwrap", "prlimit", "setpriv", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum"] {
+            _ = try await Command("ln", ["-s", "/usr/bin/\(name)", tools.appending(name).string]).run()
+        }
+        let environment = ["PATH": tools.string],
+            missing = "grub-mkrescue is missing: install the package grub-common, or run make deps-dev"
+        let asked = try await run("--directory", kernel.path.string, "--set", "gate.boots=pvh,iso", environment: environment)
+        #expect(asked.ending == .exited(69))
+        #expect(asked.errors.text == "auton-validate: \(missing)\n")
+        let all = try await run("--directory", kernel.path.string, "--set", "gate.boots=all", environment: environment)
+        #expect(all.ending == .exited(0), "\(all.output.text)")
+        #expect(all.output.text.contains("pvh-smp4, pvh-64m, pvh-4g, disk; iso skipped: \(missing)"))
+        #expect(try await run("--directory", kernel.path.string, "--set", "gate.boots=cd").ending == .exited(64))
     }
 
     @Test func theSettingsBoundTheBuild() async throws {

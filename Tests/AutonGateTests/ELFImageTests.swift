@@ -1,0 +1,52 @@
+import AutonKit
+import AutonMessages
+import SystemPackage
+import Testing
+
+@testable import AutonGate
+
+@Suite struct ELFImageTests {
+    private static func image() async throws -> [UInt8] {
+        let kernel = try Temporary.kernel(["mm/x.c": "extern char x[4096]; char x[4096];\n"])
+        return try Files.read(try await Build.run(in: kernel.path).image)
+    }
+
+    @Test func theSizesAreThoseThatToolsSay() async throws {
+        let kernel = try Temporary.kernel([:])
+        let path = try await Build.run(in: kernel.path).image
+        let said = try await Command("size", ["-A", "-d", path.string]).run().output.text.split(separator: "\n").compactMap {
+            line -> SectionSize? in
+            let words = line.split(separator: " ")
+            // Sections that are not loaded have no address; empty ones take no memory.
+            guard words.count == 3, let bytes = Int(words[1]), bytes > 0, UInt64(words[2]) ?? 0 > 0 else { return nil }
+            return SectionSize(name: String(words[0]), bytes: bytes)
+        }
+        let sizes = try #require(ELFImage(try Files.read(path))).sizes
+        #expect(sizes == said)
+        #expect(sizes.contains { $0.name == ".text" })
+    }
+
+    @Test func aMultiboot2Header() async throws {
+        #expect(ELFImage(try await Self.image())?.hasMultiboot2 == false)
+        let kernel = try Temporary.kernel(try BootMatrixTests.sources())
+        #expect(ELFImage(try Files.read(try await Build.run(in: kernel.path).image))?.hasMultiboot2 == true)
+    }
+
+    /// Cut anywhere, or with any of its numbers another, it is read or refused and nothing worse.
+    @Test func whatMisleads() async throws {
+        let good = try await Self.image()
+        for end in stride(from: 0, to: good.count, by: 997) { #expect(ELFImage(Array(good[..<end])) == nil || end == good.count) }
+        let table = good[0x28..<0x30].reversed().reduce(0) { $0 << 8 | Int($1) }
+        for place in Array(0..<64) + Array(stride(from: table, to: good.count, by: 3)) {
+            for byte in [0, 1, 0x7f, 0xff] as [UInt8] {
+                var bad = good
+                bad[place] = byte
+                _ = ELFImage(bad)?.sizes
+            }
+        }
+        var huge = good
+        for place in 0x28..<0x40 { huge[place] = 0xff }
+        #expect(ELFImage(huge) == nil)
+        #expect(ELFImage([]) == nil)
+    }
+}
