@@ -48,6 +48,9 @@ final class CurlHandle {
             let piece = UnsafeRawBufferPointer(start: bytes, count: count)
             return CurlHandle.exchange(exchange).take(piece) ? count : 0
         }
+        auton_curl_set_prerequest(handle) { exchange, _, _, _, _ in
+            CurlHandle.exchange(exchange).mayBegin() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
+        }
         auton_curl_set_progress(handle) { exchange, _, _, _, uploaded in
             CurlHandle.exchange(exchange).goesOn(uploaded: Int64(uploaded)) ? 0 : 1
         }
@@ -61,7 +64,7 @@ final class CurlHandle {
     /// Sends a request and has `exchange` receive the answer; returns when that is over.
     func post(_ body: [UInt8], to exchange: Exchange) -> TransferEnding {
         let context = Unmanaged.passUnretained(exchange).toOpaque()
-        for option in [CURLOPT_HEADERDATA, CURLOPT_WRITEDATA, CURLOPT_XFERINFODATA] {
+        for option in [CURLOPT_HEADERDATA, CURLOPT_WRITEDATA, CURLOPT_XFERINFODATA, CURLOPT_PREREQDATA] {
             auton_curl_set_pointer(handle, option, context)
         }
         return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(CURL_ERROR_SIZE)) { reason in

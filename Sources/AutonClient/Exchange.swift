@@ -13,6 +13,9 @@ final class Exchange {
     private var body: [UInt8] = []
     private var received = 0
     private var failure: Failure?
+    private var isBegun = false
+    /// The request went out on a connection that then was closed; how much of it got there is not known.
+    private var isLost = false
     private let start = ContinuousClock.now
     private var lastProgress = ContinuousClock.now
     private var uploaded: Int64 = 0
@@ -31,6 +34,17 @@ final class Exchange {
         assembler = ResponseAssembler(turn: turn)
         idleLimit = .seconds(settings.idleSeconds)
         wholeLimit = .seconds(settings.requestSeconds)
+    }
+
+    /// Asked before the request is sent. When a connection that was kept dies before a byte of the answer, libcurl would
+    /// send it again, and a try that may be billed would not be metered.
+    func mayBegin() -> Bool {
+        if isBegun {
+            isLost = true
+            failure = Failure(.interrupted, "the connection was closed before an answer came", mayBeBilled: true)
+        }
+        isBegun = true
+        return !isLost
     }
 
     /// Takes a header line.
@@ -95,7 +109,7 @@ final class Exchange {
     func result(of transfer: TransferEnding, size: Int) throws(Failure) -> MessagesResponse {
         // What happens after the end of a message does not take it back.
         if let whole = assembler.whole { return whole }
-        let isOut = transfer.uploaded >= size
+        let isOut = transfer.uploaded >= size || isLost
         if var failure {
             // What did not get there is not billed.
             failure.mayBeBilled = failure.mayBeBilled && (isOut || head.status != 0)

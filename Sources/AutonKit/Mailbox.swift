@@ -190,7 +190,7 @@ extension Mailbox {
     package static func decode<M: Message>(_ type: M.Type, from bytes: [UInt8]) throws -> M {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode(Envelope<M>.self, from: Data(bytes)).message
+        return try decoder.decode(Envelope<M>.self, fromJSON: bytes).message
     }
 
     /// A decoding error as one line that names the field.

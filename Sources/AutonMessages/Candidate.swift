@@ -54,7 +54,7 @@ package struct Justification: Codable, Sendable, Equatable {
 package struct Candidate: AttemptMessage {
     package static let kind = Kind.candidate
 
-    package enum Outcome: String, Codable, Sendable {
+    package enum Outcome: String, Choice {
         /// The agent says that it is done.
         case finished
         /// It used up its turns, went round in circles, or the model refused; the commit holds what there was.

@@ -12,7 +12,7 @@ package struct Goal: Message {
 }
 
 /// Who works on a task.
-package enum Role: String, Codable, CaseIterable, Sendable {
+package enum Role: String, Choice {
     case architect, developer, tester
 }
 

@@ -45,7 +45,7 @@ package struct TaskMessage: AttemptMessage {
 /// Why an attempt did not land.
 package struct Reason: Codable, Sendable, Equatable {
     /// Where an attempt can end.
-    package enum Stage: String, Codable, Sendable { case agent, gate, review, merge }
+    package enum Stage: String, Choice { case agent, gate, review, merge }
 
     package var attempt: Int
     package var stage: Stage

@@ -1,6 +1,6 @@
 /// One thing the gate looked at.
 package struct Check: Codable, Sendable, Equatable {
-    package enum Status: String, Codable, Sendable {
+    package enum Status: String, Choice {
         case passed, failed
         /// Not reached, because an earlier check failed, or not asked of this task.
         case skipped
@@ -26,7 +26,7 @@ package struct Check: Codable, Sendable, Equatable {
 
 /// What one booted test said.
 package struct TestResult: Codable, Sendable, Equatable {
-    package enum Outcome: String, Codable, Sendable {
+    package enum Outcome: String, Choice {
         case ok
         case notOk = "not-ok"
         case skip
@@ -102,7 +102,7 @@ package struct ReviewComment: Codable, Sendable, Equatable {
 package struct Review: AttemptMessage {
     package static let kind = Kind.review
 
-    package enum Decision: String, Codable, Sendable {
+    package enum Decision: String, Choice {
         case approve
         case changesRequested = "changes-requested"
     }

@@ -85,7 +85,7 @@ package enum CompactJSON {
     /// - Throws: `AutonError` with `.badInput`.
     package static func decode<T: Decodable>(_ type: T.Type, from bytes: [UInt8], at place: String) throws -> T {
         do {
-            return try JSONDecoder().decode(type, from: Data(bytes))
+            return try JSONDecoder().decode(type, fromJSON: bytes)
         } catch {
             throw AutonError(.badInput, "malformed JSON: \(Mailbox.explain(error))", at: place)
         }

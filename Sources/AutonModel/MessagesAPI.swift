@@ -40,7 +40,7 @@ package struct Tool: Codable, Sendable, Equatable {
 }
 
 package struct ChatMessage: Codable, Sendable, Equatable {
-    package enum Role: String, Codable, Sendable { case user, assistant }
+    package enum Role: String, Choice { case user, assistant }
 
     package var role: Role
     package var content: [ContentBlock]

@@ -33,6 +33,10 @@ static inline CURLcode auton_curl_set_progress(CURL *handle, curl_xferinfo_callb
     return curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, callback);
 }
 
+static inline CURLcode auton_curl_set_prerequest(CURL *handle, curl_prereq_callback callback) {
+    return curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, callback);
+}
+
 /// For CURLOPT_OPENSOCKETFUNCTION: libcurl's own sockets would be inherited by children, and what runs in the sandbox is
 /// to have no network.
 static inline curl_socket_t auton_curl_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address) {

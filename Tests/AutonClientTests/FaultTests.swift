@@ -54,6 +54,18 @@ import Testing
         #expect(talk.reports.count == 1 && talk.reports[0].hasPrefix("boot-001.1 turn 1: \(report)"), "\(talk.reports)")
     }
 
+    /// libcurl would send a request again by itself, unmetered, when a connection that it had kept dies under it.
+    @Test(arguments: [("refuse", true), ("refuse", false), ("reset", true)])
+    func aKeptConnectionThatDiesCostsATryThatIsCounted(_ fault: String, _ stream: Bool) async throws {
+        let fake = try FakeModel(script: [[:], ["fault": .string(fault), "after": 0], [:]])
+        let ledger = Ledger()
+        let talk = try Talk(fake.url, meter: ledger) { $0.stream = stream }
+        for turn in 1...2 { #expect(try await talk.ask(turn: turn).text == "done") }
+        let log = try await fake.log(lines: 3)
+        #expect(log.count == 3 && log[0]["connection"] == log[1]["connection"] && log[1]["connection"] != log[2]["connection"])
+        #expect(ledger.entries == ["reserve 1", "reserve 2", "abandon 2", "reserve 2"])
+    }
+
     @Test func anErrorEventIsAskedAgain() async throws {
         for error in [nil, ["type": "api_error", "message": "Internal"], ["type": "news", "message": "?"]] as [JSONValue?] {
             var step: [String: JSONValue] = ["fault": "error-event"]

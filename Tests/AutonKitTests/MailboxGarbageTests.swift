@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import FoundationEssentials
 import Glibc
 import Synchronization
 import SystemPackage
@@ -27,8 +28,12 @@ import Testing
     }
 
     @Test(arguments: [
-        ("5.json", "", "The given data was not valid JSON."),
-        ("5.json", "{\"kind\":", "The given data was not valid JSON."),
+        ("5.json", "", "not valid JSON at line 1, column 1"),
+        ("5.json", "{\"kind\":", "not valid JSON at line 1, column 9"),
+        ("5.json", "{\"kind\": \"goal\",\n  \"é\" 1}", "not valid JSON at line 2, column 7"),
+        ("5.json", "{\"kind\": \"go\nal\"}", "not valid JSON at line 1, column 13"),
+        ("5.json", "{\"kind\": goal}", "not valid JSON at line 1, column 10"),
+        ("5.json", "{} x", "not valid JSON at line 1, column 4"),
         ("5.json", "[1, 2]", "Expected to decode Dictionary"),
         ("5.json", "{\"kind\":\"goal\",\"format\":1,\"number\":5}", "no text"),
         ("5.json", "{\"kind\":\"goal\",\"format\":1,\"number\":\"5\",\"text\":\"x\"}", "Expected to decode Int"),
@@ -48,6 +53,13 @@ import Testing
         // It is gone: the next reader is told nothing.
         #expect(try mailbox.all(Goal.self).count == 2)
         #expect(reports.lines.withLock { $0.count } == 1)
+    }
+
+    @Test func aWrongNameIsToldWithTheRightOnes() throws {
+        let error = try #require(throws: DecodingError.self) {
+            try JSONDecoder().decode([Role].self, fromJSON: Array(#"["wizard"]"#.utf8))
+        }
+        #expect(Mailbox.explain(error) == "“wizard” is none of architect, developer, tester in [0]")
     }
 
     @Test func namesThatAreNoMessagesAreSetAside() throws {
