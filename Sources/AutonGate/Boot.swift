@@ -40,7 +40,10 @@ package struct Boot: Sendable {
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
-        let result = try await sandbox.run("qemu-system-x86_64", arguments(nonce: nonce))
+        let result = try await sandbox.run(
+            "qemu-system-x86_64",
+            arguments(
+                nonce: nonce, kernel: sandbox.inside(image), console: sandbox.inside(console), report: sandbox.inside(report)))
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
         let ending: BootEnding
@@ -57,6 +60,8 @@ package struct Boot: Sendable {
         case .exited(128 + SIGKILL), .exited(128 + SIGTERM):
             // Nothing that a kernel does kills QEMU; somebody on this machine did, or its memory is short.
             throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
+        case .exceeded(let resource):
+            throw AutonError(.tryAgain, "QEMU was killed at the sandbox's limit of \(resource.rawValue)", at: image.string)
         case .exited(let status): ending = BootEnding(status: status)
         case .signalled(let signal): ending = .other(128 + signal)
         }
@@ -64,21 +69,21 @@ package struct Boot: Sendable {
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
-                Self.imageInside, with: "build/kernel.elf")
+                sandbox.inside(image), with: "build/kernel.elf")
         )
     }
 
     private static let imageInside = "/kernel.elf"
 
-    private func arguments(nonce: String) -> [String] {
+    private func arguments(nonce: String, kernel: String, console: String, report: String) -> [String] {
         var arguments = [
-            "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside,
+            "-machine", "q35", "-bios", "qboot.rom", "-kernel", kernel,
             // Any words will do; the boot tests compare what the kernel was told with what QEMU says.
             "-append", "console=com1 auton", "-accel", "tcg", "-cpu", "max", "-m", "128",
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-            "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
+            "-serial", "file:\(console)", "-serial", "file:\(report)",
         ]
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
