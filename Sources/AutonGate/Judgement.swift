@@ -1,3 +1,4 @@
+import AutonKit
 import AutonMessages
 
 /// What the gate found out about one commit.
@@ -10,6 +11,8 @@ package struct Judgement: Sendable, Equatable {
     package var tests: [TestResult]
     /// The last lines of the kernel's own serial output.
     package var console: [String]
+    /// Whether what it built and booted was in the sandbox.
+    package var unsandboxed = Sandbox.isRenounced
 
     /// Something was looked at, and nothing was found.
     package var accepted: Bool {
@@ -19,7 +22,7 @@ package struct Judgement: Sendable, Equatable {
     package func verdict(on id: AttemptID) -> Verdict {
         Verdict(
             task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
-            console: console)
+            console: console, unsandboxed: unsandboxed ? true : nil)
     }
 }
 

@@ -58,10 +58,12 @@ package struct Verdict: AttemptMessage {
     package var tests: [TestResult]
     /// The kernel's own serial output, its last lines.
     package var console: [String]
+    /// True if it was built and booted without a sandbox, by `--unsafe-no-sandbox`; else left out.
+    package var unsandboxed: Bool?
 
     package init(
         task: String, attempt: Int, commit: String, tree: String, accepted: Bool, checks: [Check],
-        tests: [TestResult], console: [String]
+        tests: [TestResult], console: [String], unsandboxed: Bool? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -71,6 +73,7 @@ package struct Verdict: AttemptMessage {
         self.checks = checks
         self.tests = tests
         self.console = console
+        self.unsandboxed = unsandboxed
     }
 }
 

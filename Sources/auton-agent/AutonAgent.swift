@@ -42,6 +42,7 @@ struct AutonAgent: AsyncParsableCommand {
 
     @OptionGroup var places: Places
     @OptionGroup var options: ModelOptions
+    @OptionGroup var sandbox: SandboxOptions
 
     func validate() throws {
         if let turns, turns < 1 { throw ValidationError("--turns is 1 or more") }
@@ -52,6 +53,7 @@ struct AutonAgent: AsyncParsableCommand {
             let settings = try places.settings(options.flags + [SettingFlag("--attempts", \.team.attempts, attempts)])
             let mailbox = try settings.openMailbox()
             var task = try mailbox.attempt(named: task)
+            sandbox.apply()
             try Gate.requireTools()
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)

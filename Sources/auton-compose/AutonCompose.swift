@@ -28,12 +28,14 @@ struct AutonCompose: AsyncParsableCommand {
     var console = false
 
     @OptionGroup var places: Places
+    @OptionGroup var sandbox: SandboxOptions
 
     func run() async throws {
         try await stage {
             let settings = try places.settings()
             let mailbox = try settings.openMailbox()
             let workspace = try settings.openWorkspace()
+            sandbox.apply()
             try Gate.requireTools()
             guard let id = try await workspace.git.commit(commit) else {
                 throw AutonError(.badInput, "no such commit", at: commit)

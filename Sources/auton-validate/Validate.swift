@@ -32,6 +32,7 @@ struct Validate: AsyncParsableCommand {
             """)
 
     @OptionGroup var places: Places
+    @OptionGroup var sandbox: SandboxOptions
 
     @Argument(help: ArgumentHelp("Tasks or attempts at them.", valueName: "task"))
     var tasks: [String] = []
@@ -65,6 +66,7 @@ struct Validate: AsyncParsableCommand {
             let settings = try places.settings([
                 SettingFlag("--attempts", \.team.attempts, attempts), SettingFlag("--timeout", \.sandbox.bootSeconds, timeout),
             ])
+            sandbox.apply()
             try Gate.requireTools()
             if let directory {
                 let judgement = try await Gate.judge(directory: FilePath(directory), limits: settings.sandbox.limits)
