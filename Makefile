@@ -25,6 +25,10 @@ ifneq ($(STRICT),)
 $(FRONT): export AUTON_STRICT := 1
 endif
 
+ifneq ($(UNSAFE_NO_SANDBOX),)
+$(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
+endif
+
 .PHONY: help deps deps-dev build run watch status boot kernel replay provenance test lint bench bench-model fake-model install clean
 .DEFAULT_GOAL := help
 

@@ -20,6 +20,14 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
+        // C, and nothing of Swift: it is process 1 of a sandbox, which has no Swift runtime.
+        .executableTarget(
+            name: "auton-sandbox", dependencies: ["CLinux"],
+            linkerSettings: [
+                .unsafeFlags([
+                    "-nostartfiles", "-static-stdlib", "-Xclang-linker", "-static", "-Xclang-linker", "-Qunused-arguments",
+                ])
+            ]),
         .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
         .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
         .target(name: "AutonClient", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "CCurl", system]),
@@ -71,7 +79,7 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-for target in package.targets where !["CLinux", "CCurl"].contains(target.name) {
+for target in package.targets where !["CLinux", "CCurl", "auton-sandbox"].contains(target.name) {
     target.swiftSettings = [
         // Members of what a file does not import are not seen, such as Foundation's, which a dependency imports: it would link ICU.
         .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"), .treatAllWarnings(as: .error),

@@ -46,9 +46,10 @@ package struct Boot: Sendable {
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
+        let qemu = arguments(
+            nonce: nonce, image: sandbox.inside(image), console: sandbox.inside(console), report: sandbox.inside(report))
         // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
-        let result = try await sandbox.run(
-            "env", ["TMPDIR=\(Sandbox.mountPoint)", "qemu-system-x86_64"] + arguments(nonce: nonce))
+        let result = try await sandbox.run("env", ["TMPDIR=\(sandbox.inside(directory))", "qemu-system-x86_64"] + qemu)
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
         let ending: BootEnding
@@ -65,6 +66,8 @@ package struct Boot: Sendable {
         case .exited(128 + SIGKILL), .exited(128 + SIGTERM):
             // Nothing that a kernel does kills QEMU; somebody on this machine did, or its memory is short.
             throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
+        case .exceeded(let resource):
+            throw AutonError(.tryAgain, "QEMU was killed at the sandbox's limit of \(resource.rawValue)", at: image.string)
         case .exited(let status): ending = BootEnding(status: status)
         case .signalled(let signal): ending = .other(128 + signal)
         }
@@ -73,17 +76,14 @@ package struct Boot: Sendable {
             counters: CounterReport(parsing: reported), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
-                Self.imageInside, with: machine.image)
+                sandbox.inside(image), with: machine.image)
         )
     }
 
     private static let imageInside = "/image"
 
-    private func arguments(nonce: String) -> [String] {
-        var arguments =
-            machine.arguments(image: Self.imageInside) + [
-                "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
-            ]
+    private func arguments(nonce: String, image: String, console: String, report: String) -> [String] {
+        var arguments = machine.arguments(image: image) + ["-serial", "file:\(console)", "-serial", "file:\(report)"]
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.

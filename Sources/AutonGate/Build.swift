@@ -8,29 +8,34 @@ package struct Build: Sendable {
     ///
     /// - Parameter directory: the tree; `build/` in it is written.
     package static func run(in directory: FilePath, limits: RunLimits = RunLimits()) async throws -> BuildResult {
-        try await make([], "build/kernel.elf", in: directory, limits: limits)
+        try await Sandbox(directory).enter { try await run(in: $0, limits: limits) }
+    }
+
+    /// - Parameter sandbox: its directory is the tree.
+    package static func run(in sandbox: SandboxSession, limits: RunLimits) async throws -> BuildResult {
+        try await make([], "build/kernel.elf", in: sandbox, limits: limits)
     }
 
     /// A CD of the kernel that is built already, by GRUB: `make iso`.
     static func iso(in directory: FilePath, limits: RunLimits) async throws -> BuildResult {
-        try await make(["iso"], "build/kernel.iso", in: directory, limits: limits)
+        try await Sandbox(directory).enter { try await make(["iso"], "build/kernel.iso", in: $0, limits: limits) }
     }
 
-    private static func make(_ targets: [String], _ product: String, in directory: FilePath, limits: RunLimits) async throws
+    private static func make(_ targets: [String], _ product: String, in sandbox: SandboxSession, limits: RunLimits) async throws
         -> BuildResult
     {
         let start = ContinuousClock.now
-        var sandbox = Sandbox(directory)
-        sandbox.limits = limits.sandbox
-        sandbox.limits.seconds = limits.buildSeconds
-        sandbox.limits.output = 256 << 10
+        let directory = sandbox.sandbox.directory
+        var bounds = limits.sandbox
+        bounds.seconds = limits.buildSeconds
+        bounds.output = 256 << 10
         // The file is named, since make would take a GNUmakefile before it.
         let make = ["--silent", "--file=Makefile"] + targets
-        var result = try await sandbox.run("make", make + ["--jobs=2"])
+        var result = try await sandbox.run("make", make + ["--jobs=2"], limits: bounds)
         if case .exited(let status) = result.ending, status != 0 {
             // Once more for the record: every error and not only the first, in an order that does not depend on
             // which compiler was faster. What did compile is not compiled again.
-            result = try await sandbox.run("make", make + ["--keep-going"])
+            result = try await sandbox.run("make", make + ["--keep-going"], limits: bounds)
         }
         let image = directory.appending(product)
         // Links would lead out of the sandbox whoever reads the image.

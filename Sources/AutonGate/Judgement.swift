@@ -1,3 +1,4 @@
+import AutonKit
 import AutonMessages
 
 /// What the gate found out about one commit.
@@ -15,6 +16,8 @@ package struct Judgement: Sendable, Equatable {
     /// Nil if it did not come to a boot.
     package var boots: [BootResult]?
     package var sections: [SectionSize]?
+    /// Whether what it built and booted was in the sandbox.
+    package var unsandboxed = Sandbox.isRenounced
 
     /// All that there is to pass was reached, it was built and booted, and nothing was found.
     package var accepted: Bool {
@@ -26,7 +29,7 @@ package struct Judgement: Sendable, Equatable {
     package func verdict(on id: AttemptID) -> Verdict {
         Verdict(
             task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
-            console: console, counters: counters, boots: boots, sections: sections)
+            console: console, counters: counters, boots: boots, sections: sections, unsandboxed: unsandboxed ? true : nil)
     }
 }
 

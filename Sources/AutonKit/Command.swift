@@ -8,10 +8,20 @@ package struct CapturedOutput: Sendable, Equatable {
     package private(set) var tail: [UInt8] = []
     /// Bytes printed in all.
     package private(set) var total = 0
-    private let limit: Int
+    let limit: Int
 
     /// - Parameter limit: the number of bytes kept, half of them for the head.
     package init(limit: Int) { self.limit = limit }
+
+    /// What another program kept by the same rule.
+    ///
+    /// - Parameter kept: the head's bytes and, right after them, the tail's.
+    init(limit: Int, kept: ArraySlice<UInt8>, total: Int) {
+        self.limit = limit
+        self.total = total
+        head = Array(kept.prefix(limit / 2))
+        tail = Array(kept.dropFirst(limit / 2))
+    }
 
     package mutating func append(_ bytes: some Collection<UInt8>) {
         total += bytes.count
@@ -42,14 +52,23 @@ package struct CommandResult: Sendable {
         case signalled(Int32)
         /// Killed, with all its descendants, at its wall time limit or because it was to stop.
         case timedOut
+        /// Killed, with all its descendants, for what they used up together.
+        case exceeded(Resource)
 
         package var description: String {
             switch self {
             case .exited(let status): "exit status \(status)"
             case .signalled(let signal): "killed by signal \(signal)"
             case .timedOut: "killed at its time limit"
+            case .exceeded(let resource): "killed at its limit of \(resource.rawValue)"
             }
         }
+    }
+
+    /// What the processes of a sandboxed command share.
+    package enum Resource: String, Sendable {
+        case memory
+        case disk = "disk space"
     }
 
     package var ending: Ending

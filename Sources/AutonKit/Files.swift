@@ -114,6 +114,17 @@ package enum Files {
         if code != .fileExists || !isDirectory(path) { try failing("cannot create directory", at: path) { throw code } }
     }
 
+    /// Makes a new directory that nobody else has the name of, `prefix` and six letters.
+    package static func createTemporaryDirectory(_ prefix: FilePath) throws -> FilePath {
+        try failing("cannot create directory", at: prefix) {
+            guard let path = strdup(prefix.string + ".XXXXXX") else { throw Errno.noMemory }
+            defer { free(path) }
+            // The sandbox enters it before it has become who owns it, and without root's privileges.
+            guard mkdtemp(path) != nil, chmod(path, 0o755) == 0 else { throw Errno(rawValue: errno) }
+            return FilePath(String(cString: path))
+        }
+    }
+
     /// Removes a tree; symbolic links are removed, never followed. Nothing there is no error.
     package static func removeTree(_ path: FilePath) throws {
         guard let type = type(of: path) else { return }

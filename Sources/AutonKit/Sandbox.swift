@@ -16,8 +16,10 @@ package struct RunLimits: Sendable {
     package init() {}
 }
 
-/// Runs what a model wrote: no network, a clean environment, one directory writable, bounded in every resource, and
-/// the whole process tree dead at the end. By bubblewrap(1), prlimit(1) and, when started as root, setpriv(1).
+/// Where what a model wrote runs: no network, a clean environment, one directory writable, bounded in every resource, and
+/// the whole process tree dead at the end.
+///
+/// It is made by bubblewrap(1) and has auton-sandbox as process 1, which runs the commands.
 package struct Sandbox: Sendable {
     package struct Limits: Sendable {
         /// Seconds of wall time. Each process may have four times as many of CPU time, so that one with several
@@ -25,9 +27,13 @@ package struct Sandbox: Sendable {
         package var seconds: Double = 60
         /// Bytes of address space for each process.
         package var memory = 2 << 30
+        /// Bytes resident of all of a command's processes together.
+        package var totalMemory = 4 << 30
         package var processes = 256
         /// Bytes of the largest file.
         package var fileSize = 64 << 20
+        /// Bytes of all files in the directory, each counted as 4 KiB at least.
+        package var disk = 1 << 30
         /// Bytes kept of each output stream.
         package var output = 32 << 10
 
@@ -48,64 +54,45 @@ package struct Sandbox: Sendable {
     package var limits = Limits()
     /// Asked every few milliseconds whether the command is to be killed before its time limit.
     package var stop: (@Sendable () -> Bool)?
+    /// False: without bubblewrap, all else the same. Whoever asked for `--unsafe-no-sandbox` wants that of all of them.
+    package var isConfined = !Self.isRenounced
 
     package init(_ directory: FilePath) { self.directory = directory }
 
-    package static func requireTools() throws { try Tools.require("bwrap", "prlimit", "setpriv") }
+    /// Set for the program and all that it starts by `--unsafe-no-sandbox`.
+    package static let renouncement = "AUTON_UNSAFE_NO_SANDBOX"
+    package static var isRenounced: Bool { environment(renouncement) != nil }
 
+    package static func requireTools() throws {
+        if !isRenounced { try Tools.require("bwrap") }
+        _ = try supervisor
+    }
+
+    /// Where commands see the directory, something in it, or what was made readable.
+    package func inside(_ path: FilePath) -> String {
+        guard isConfined else { return path.string }
+        if let bind = readable.first(where: { $0.outside == path }) { return bind.inside }
+        var place = path
+        return place.removePrefix(directory) ? FilePath(Self.mountPoint).pushing(place).string : path.string
+    }
+
+    /// Runs one command in a sandbox of its own.
+    ///
+    /// - Throws: `AutonError` if it could not be run, or if the sandbox failed while it ran.
     package func run(_ program: String, _ arguments: [String], input: [UInt8] = []) async throws -> CommandResult {
-        var command = Command("bwrap", bubblewrap + ["--"] + privileges + limiter + [program] + arguments)
-        command.input = input
-        command.timeLimit = limits.seconds
-        command.stop = stop
-        command.outputLimit = limits.output
-        let result = try await command.run()
-        // bwrap's own complaints come before anything of ours has run.
-        if result.ending == .exited(1), result.errors.text.hasPrefix("bwrap: ") {
-            throw AutonError(.unavailable, "the sandbox cannot be set up: \(result.errors.text)", at: directory.string)
+        try await enter { try await $0.run(program, arguments, input: input) }
+    }
+
+    /// Enters it for the commands of `body`, and leaves it after them.
+    package func enter<T: Sendable>(_ body: (SandboxSession) async throws -> T) async throws -> T {
+        let session = SandboxSession(self)
+        do {
+            let result = try await body(session)
+            await session.leave()
+            return result
+        } catch {
+            await session.leave()
+            throw error
         }
-        return result
-    }
-
-    private var bubblewrap: [String] {
-        var arguments =
-            Self.changesUser
-            ? [
-                "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--cap-drop", "ALL", "--cap-add",
-                "CAP_SETUID",
-                "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP",
-            ]
-            : ["--unshare-all", "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]
-        arguments += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "auton"]
-        for (name, value) in ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/tmp", "TMPDIR": "/tmp"].sorted(by: {
-            $0.key < $1.key
-        }) {
-            arguments += ["--setenv", name, value]
-        }
-        arguments += ["--ro-bind", "/usr", "/usr"]
-        for link in ["bin", "lib", "lib64", "sbin"] { arguments += ["--symlink", "usr/\(link)", "/\(link)"] }
-        // Made by hand: bwrap would give it to root alone, and awk and cc are behind it.
-        arguments += ["--perms", "0755", "--dir", "/etc"]
-        arguments += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives", "--proc", "/proc", "--dev", "/dev"]
-        arguments += ["--perms", "1777", "--size", String(256 << 20), "--tmpfs", "/tmp"]
-        arguments += [isWritable ? "--bind" : "--ro-bind", directory.string, Self.mountPoint]
-        for bind in readable { arguments += ["--ro-bind", bind.outside.string, bind.inside] }
-        // Last of all: who is not root outside owns what bwrap made inside.
-        return arguments + ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", Self.mountPoint]
-    }
-
-    private var privileges: [String] {
-        guard Self.changesUser else { return [] }
-        return [
-            "setpriv", "--reuid=\(Self.user)", "--regid=\(Self.user)", "--clear-groups", "--bounding-set=-all",
-            "--inh-caps=-all", "--no-new-privs", "--",
-        ]
-    }
-
-    private var limiter: [String] {
-        [
-            "prlimit", "--as=\(limits.memory)", "--cpu=\(4 * Int(limits.seconds.rounded(.up)))", "--nproc=\(limits.processes)",
-            "--fsize=\(limits.fileSize)", "--nofile=256", "--core=0", "--",
-        ]
     }
 }

@@ -5,7 +5,7 @@ import SystemPackage
 package enum Tools {
     private static let packages = [
         "git": "git", "bwrap": "bubblewrap", "qemu-system-x86_64": "qemu-system-x86", "make": "make", "gcc": "gcc",
-        "nasm": "nasm", "ld": "binutils", "prlimit": "util-linux", "setpriv": "util-linux", "sha256sum": "coreutils",
+        "nasm": "nasm", "ld": "binutils", "sha256sum": "coreutils",
         "inotifywait": "inotify-tools",
     ]
 
@@ -39,6 +39,13 @@ package enum Tools {
     package static func find(_ program: String, in path: String) -> FilePath? {
         path.split(separator: ":").map { FilePath(String($0)).appending(program) }
             .first { access($0.string, X_OK) == 0 }
+    }
+
+    /// The program that runs.
+    package static var running: FilePath {
+        var link = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = max(0, readlink("/proc/self/exe", &link, link.count))
+        return FilePath(String(decoding: link[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self))
     }
 
     /// The digest of a file as `sha256:<hex>`, by sha256sum(1).

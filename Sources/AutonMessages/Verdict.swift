@@ -64,11 +64,13 @@ package struct Verdict: AttemptMessage {
     package var boots: [BootResult]?
     /// The image; likewise.
     package var sections: [SectionSize]?
+    /// True if it was built and booted without a sandbox, by `--unsafe-no-sandbox`; else left out.
+    package var unsandboxed: Bool?
 
     package init(
         task: String, attempt: Int, commit: String, tree: String, accepted: Bool, checks: [Check],
         tests: [TestResult], console: [String], counters: InstructionCounts? = nil, boots: [BootResult]? = nil,
-        sections: [SectionSize]? = nil
+        sections: [SectionSize]? = nil, unsandboxed: Bool? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -81,6 +83,7 @@ package struct Verdict: AttemptMessage {
         self.counters = counters
         self.boots = boots
         self.sections = sections
+        self.unsandboxed = unsandboxed
     }
 }
 

@@ -6,8 +6,10 @@ extension Settings {
         package var seconds = 60
         package var maxSeconds = 300
         package var memoryMiB = 2048
+        package var totalMemoryMiB = 4096
         package var processes = 256
         package var fileMiB = 64
+        package var diskMiB = 1024
         package var outputKiB = 32
         package var buildSeconds = 120.0
         package var bootSeconds = 10.0
@@ -16,8 +18,10 @@ extension Settings {
             var limits = RunLimits()
             limits.sandbox.seconds = Double(seconds)
             limits.sandbox.memory = memoryMiB << 20
+            limits.sandbox.totalMemory = totalMemoryMiB << 20
             limits.sandbox.processes = processes
             limits.sandbox.fileSize = fileMiB << 20
+            limits.sandbox.disk = diskMiB << 20
             limits.sandbox.output = outputKiB << 10
             limits.shellMaxSeconds = maxSeconds
             limits.buildSeconds = buildSeconds
@@ -37,9 +41,15 @@ extension Setting {
             "sandbox.memory_mib", \.sandbox.memoryMiB, "Address space of each process of a build or command, in MiB.",
             .from(256, to: 1 << 20)),
         Setting(
+            "sandbox.total_memory_mib", \.sandbox.totalMemoryMiB,
+            "Memory that all processes of a build or command may have resident together, in MiB.", .from(256, to: 1 << 20)),
+        Setting(
             "sandbox.processes", \.sandbox.processes, "Processes at once, all sandboxes of one user together.",
             .from(16, to: 65_536)),
         Setting("sandbox.file_mib", \.sandbox.fileMiB, "The largest file that may be written, in MiB.", .from(1, to: 1 << 20)),
+        Setting(
+            "sandbox.disk_mib", \.sandbox.diskMiB, "What a work tree may come to, build output included, in MiB.",
+            .from(16, to: 1 << 20)),
         Setting("sandbox.output_kib", \.sandbox.outputKiB, "What is kept of a command's output, in KiB.", .from(1, to: 1024)),
         Setting("sandbox.build_seconds", \.sandbox.buildSeconds, "Seconds for a build.", .seconds),
         Setting("sandbox.boot_seconds", \.sandbox.bootSeconds, "Seconds until a boot counts as hung.", .seconds),

@@ -43,6 +43,7 @@ struct AutonAgent: AsyncParsableCommand {
 
     @OptionGroup var places: Places
     @OptionGroup var options: ModelOptions
+    @OptionGroup var sandbox: SandboxOptions
 
     func validate() throws {
         if task == nil { throw ValidationError("no task (boot-002, or an attempt at it: boot-002.1)") }
@@ -54,6 +55,7 @@ struct AutonAgent: AsyncParsableCommand {
             let settings = try places.settings(options.flags + [SettingFlag("--attempts", \.team.attempts, attempts)])
             let mailbox = try settings.openMailbox()
             var task = try mailbox.attempt(named: task ?? "")
+            sandbox.apply()
             try Gate.requireTools()
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)

@@ -3,13 +3,13 @@ import AutonGate
 import AutonKit
 import AutonMessages
 import AutonModel
-import SystemPackage
 
-/// The tools that run what is in a work tree: `build`, `test`, `shell`. All of it in the sandbox.
-func runningTools(_ directory: FilePath, _ limits: RunLimits) -> [any AgentTool] {
+/// The tools that run what is in a work tree: `build`, `test`, `shell`. All of it in one sandbox, but for the boots, which have
+/// one each, so that nothing that a command left is near them.
+func runningTools(_ sandbox: SandboxSession, _ limits: RunLimits) -> [any AgentTool] {
     [
-        BuildTool(directory: directory, limits: limits), TestTool(directory: directory, limits: limits),
-        ShellTool(directory: directory, limits: limits),
+        BuildTool(sandbox: sandbox, limits: limits), TestTool(sandbox: sandbox, limits: limits),
+        ShellTool(sandbox: sandbox, limits: limits),
     ]
 }
 
@@ -23,19 +23,19 @@ func describe(_ result: CommandResult, limit: Double) -> String {
 }
 
 struct BuildTool: AgentTool {
-    let directory: FilePath
+    let sandbox: SandboxSession
     let limits: RunLimits
 
     let definition = Tool("build", "Build the kernel with make. Warnings are errors.", [:])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory, limits: limits)
+        let build = try await Build.run(in: sandbox, limits: limits)
         return ToolOutput(text: describe(build.result, limit: build.limit), isError: !build.succeeded)
     }
 }
 
 struct TestTool: AgentTool {
-    let directory: FilePath
+    let sandbox: SandboxSession
     let limits: RunLimits
     private static let consoleLines = 40
 
@@ -51,7 +51,7 @@ struct TestTool: AgentTool {
         optional: ["suites"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        let build = try await Build.run(in: directory, limits: limits)
+        let build = try await Build.run(in: sandbox, limits: limits)
         guard build.succeeded else {
             return .error("the build failed, nothing was booted\n" + describe(build.result, limit: build.limit))
         }
@@ -68,7 +68,7 @@ struct TestTool: AgentTool {
 }
 
 struct ShellTool: AgentTool {
-    let directory: FilePath
+    let sandbox: SandboxSession
     let limits: RunLimits
 
     var definition: Tool {
@@ -87,10 +87,9 @@ struct ShellTool: AgentTool {
     }
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
-        var sandbox = Sandbox(directory)
-        sandbox.limits = limits.sandbox
-        if let seconds = input["seconds"]?.integer { sandbox.limits.seconds = Double(seconds) }
-        let result = try await sandbox.run("sh", ["-c", input["command"]?.string ?? ""])
-        return ToolOutput(text: describe(result, limit: sandbox.limits.seconds), isError: !result.succeeded)
+        var bounds = limits.sandbox
+        if let seconds = input["seconds"]?.integer { bounds.seconds = Double(seconds) }
+        let result = try await sandbox.run("sh", ["-c", input["command"]?.string ?? ""], limits: bounds)
+        return ToolOutput(text: describe(result, limit: bounds.seconds), isError: !result.succeeded)
     }
 }

@@ -43,11 +43,13 @@ extension Agent {
         let earlier = task.attempt > 1 ? try await startFromEarlier(task, base: base, checkout.value) : nil
         let root = workspace.place(of: task.name)
         let directory = ConfinedDirectory(root, writable: task.paths)
-        let tools = readingTools(directory) + writingTools(directory) + runningTools(root, limits)
-        let (ending, provenance) = try await converse(
-            task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(), baseTree: baseTree,
-            transport: transport
-        ) { _ = try await checkout.value }
+        let (ending, provenance) = try await Sandbox(root).enter { sandbox in
+            let tools = readingTools(directory) + writingTools(directory) + runningTools(sandbox, limits)
+            return try await converse(
+                task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(), baseTree: baseTree,
+                transport: transport
+            ) { _ = try await checkout.value }
+        }
         return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
     }
 

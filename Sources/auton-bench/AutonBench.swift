@@ -5,10 +5,10 @@ import Glibc
 import SystemPackage
 
 @main
-struct AutonBench: ParsableCommand {
+struct AutonBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-bench", abstract: "What make bench measures with; not installed.",
-        subcommands: [Time.self, Filing.self, Budget.self, AfterRequest.self])
+        subcommands: [Time.self, Filing.self, Budget.self, AfterRequest.self, Enter.self])
 }
 
 /// Times whole processes.

@@ -32,11 +32,13 @@ struct AutonCompose: AsyncParsableCommand {
     var console = false
 
     @OptionGroup var places: Places
+    @OptionGroup var sandbox: SandboxOptions
 
     func run() async throws {
         try await stage {
             let settings = try places.settings()
             let workspace = try settings.openWorkspace()
+            sandbox.apply()
             try Gate.requireTools()
             let composing = Composing(workspace: workspace, limits: settings.sandbox.limits)
             let composition: Composition

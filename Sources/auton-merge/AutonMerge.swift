@@ -32,12 +32,14 @@ struct AutonMerge: AsyncParsableCommand {
     var schedule: String?
 
     @OptionGroup var places: Places
+    @OptionGroup var sandbox: SandboxOptions
 
     func run() async throws {
         try await stage {
             let settings = try places.settings([SettingFlag("--attempts", \.team.attempts, attempts)])
             let mailbox = try settings.openMailbox()
             let named = try tasks.map { try mailbox.attempt(named: $0) }
+            sandbox.apply()
             try Gate.requireTools()
             let workspace = try settings.openWorkspace()
             let integrator = Integrator(

@@ -27,6 +27,8 @@ struct Summary: Codable {
 
     var outcome: Outcome
     var tasks: [Task]
+    /// Verdicts that were reached without a sandbox.
+    var unsandboxed: Int
     /// Attempts filed, over all tasks.
     var attempts: Int
     var merged: Int
@@ -46,6 +48,7 @@ struct Summary: Codable {
                 state: state.summary)
         }
         attempts = tasks.reduce(0) { $0 + $1.attempts }
+        unsandboxed = try mailbox.all(Verdict.self).count { $0.unsandboxed == true }
         merged = states.count { $0.state == .merged }
         let conversations =
             asked.plans.compactMap(\.provenance) + asked.candidates.map(\.provenance) + asked.reviews.map(\.provenance)
@@ -69,7 +72,7 @@ struct Summary: Codable {
 
     var totals: String {
         "\(merged) of \(tasks.count) tasks merged, \(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
-            + budgetLine
+            + (unsandboxed > 0 ? "\n\(unsandboxed) of the verdicts WITHOUT A SANDBOX" : "") + budgetLine
     }
 
     private var budgetLine: String { budget.map { "\n\($0.line)" } ?? "" }

@@ -34,7 +34,8 @@ struct Report {
     }
 
     private static func conclusion(_ verdict: Verdict, _ name: String, _ consequence: String?) -> String {
-        "\(name) \(verdict.accepted ? "accepted" : "rejected")" + (consequence.map { ": \($0)" } ?? "")
+        "\(name) \(verdict.accepted ? "accepted" : "rejected")\(verdict.unsandboxed == true ? ", without a sandbox" : "")"
+            + (consequence.map { ": \($0)" } ?? "")
     }
 
     /// 0.8s

@@ -34,6 +34,7 @@ struct Validate: AsyncParsableCommand {
             """)
 
     @OptionGroup var places: Places
+    @OptionGroup var sandbox: SandboxOptions
 
     @Argument(help: ArgumentHelp("Tasks or attempts at them.", valueName: "task"))
     var tasks: [String] = []
@@ -74,6 +75,7 @@ struct Validate: AsyncParsableCommand {
             let settings = try places.settings([
                 SettingFlag("--attempts", \.team.attempts, attempts), SettingFlag("--timeout", \.sandbox.bootSeconds, timeout),
             ])
+            sandbox.apply()
             try Gate.requireTools()
             if selfCheck { return try await SelfChecking(settings: settings, cached: cached).run() }
             if let directory {

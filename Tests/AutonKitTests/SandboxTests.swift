@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test func onlyTheTreeAndTheSystemAreVisible() async throws {
-        #expect(try await shell("ls /").line == "bin\ndev\netc\nkernel\nlib\nlib64\nproc\nsbin\ntmp\nusr")
+        #expect(try await shell("ls /").line == "bin\ndev\netc\nkernel\nlib\nlib64\nproc\nsandbox\nsbin\ntmp\nusr")
         #expect(try await shell("ls /etc").line == "alternatives")
         #expect(try await shell("pwd; cat file; ls -A /tmp").output.text == "/kernel\ninside\n")
         for path in ["/home", "/root", "/etc/passwd", "/sys", "/var", "\(directory["other"])", "\(tree)", "/kernel/../other"] {

@@ -20,11 +20,7 @@ package struct Outcome: Equatable, Sendable {
 /// Runs the real programs.
 package enum Program {
     /// Where the tests' own program lies, the others lie too.
-    package static let directory: FilePath = {
-        var link = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &link, link.count)
-        return FilePath(String(decoding: link[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)).removingLastComponent()
-    }()
+    package static let directory = Tools.running.removingLastComponent()
 
     /// The package's own directory: prompts, schemas.
     package static let package = FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()
@@ -52,7 +48,7 @@ package enum Program {
             switch result.ending {
             case .exited(let status): status
             case .signalled(let signal): 128 + signal
-            case .timedOut: throw AutonError(.bug, "hangs: \(result.errors.text)", at: program)
+            case .timedOut, .exceeded: throw AutonError(.bug, "hangs: \(result.errors.text)", at: program)
             }
         return Outcome(status: status, output: result.output.text, errors: result.errors.text)
     }

@@ -1,6 +1,8 @@
 // The Linux calls that Swift's Glibc module does not show, because they need _GNU_SOURCE or have no fixed arguments.
 #pragma once
 
+#include "SandboxProtocol.h"
+
 /// rename(2) that fails with EEXIST if the target exists.
 int auton_rename_new(const char *from, const char *to);
 
