@@ -42,7 +42,7 @@ package struct Boot: Sendable {
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
         let result = try await sandbox.run("qemu-system-x86_64", arguments(nonce: nonce))
 
-        let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
+        let printed = try Self.text(of: console, hiding: nonce), reported = try Self.bytes(of: report)
         let ending: BootEnding
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
@@ -102,10 +102,12 @@ package struct Boot: Sendable {
 
     /// Empty if QEMU did not get as far as making the file. The directory was writable in the sandbox: what lies in
     /// it is believed to be a file only if it is one.
-    private static func text(of file: FilePath, hiding nonce: String = "") throws -> String {
-        guard Files.type(of: file) == S_IFREG else { return "" }
-        let text = try Files.readText(file)
-        return nonce.isEmpty ? text : text.replacing(nonce, with: "<nonce>")
+    private static func bytes(of file: FilePath) throws -> [UInt8] {
+        Files.type(of: file) == S_IFREG ? try Files.read(file) : []
+    }
+
+    private static func text(of file: FilePath, hiding nonce: String) throws -> String {
+        String(decoding: try bytes(of: file), as: UTF8.self).replacing(nonce, with: "<nonce>")
     }
 
     /// What reaches an agent must be the same for every boot of the same kernel.
