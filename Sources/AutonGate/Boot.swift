@@ -51,7 +51,7 @@ package struct Boot: Sendable {
         // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
         let result = try await sandbox.run("env", ["TMPDIR=\(sandbox.inside(directory))", "qemu-system-x86_64"] + qemu)
 
-        let printed = try Self.text(of: console, hiding: nonce), reported = try Self.text(of: report)
+        let printed = try Self.text(of: console, hiding: nonce), reported = try Self.bytes(of: report)
         let ending: BootEnding
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
@@ -112,10 +112,12 @@ package struct Boot: Sendable {
 
     /// Empty if QEMU did not get as far as making the file. The directory was writable in the sandbox: what lies in
     /// it is believed to be a file only if it is one.
-    private static func text(of file: FilePath, hiding nonce: String = "") throws -> String {
-        guard Files.type(of: file) == S_IFREG else { return "" }
-        let text = try Files.readText(file)
-        return nonce.isEmpty ? text : text.replacing(nonce, with: "<nonce>")
+    private static func bytes(of file: FilePath) throws -> [UInt8] {
+        Files.type(of: file) == S_IFREG ? try Files.read(file) : []
+    }
+
+    private static func text(of file: FilePath, hiding nonce: String) throws -> String {
+        String(decoding: try bytes(of: file), as: UTF8.self).replacing(nonce, with: "<nonce>")
     }
 
     /// What reaches an agent must be the same for every boot of the same kernel.

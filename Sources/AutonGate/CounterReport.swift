@@ -17,14 +17,18 @@ package struct CounterReport: Sendable, Equatable {
 
     package init() {}
 
-    init(parsing text: String) {
-        for line in Text.lines(text) { read(line) }
+    init(parsing bytes: [UInt8]) {
+        var lines = LineReader(), rest = bytes[...]
+        while let line = lines.next(in: &rest) { read(line) }
     }
 
-    private mutating func read(_ line: String) {
-        if let rest = line.dropping("# count ") { return readCount(rest) }
-        if let rest = line.dropping("# bench ") { return readBench(rest) }
-        switch KTAPLine(line) {
+    private mutating func read(_ line: LineReader.Line) {
+        let text = String(decoding: line.bytes, as: UTF8.self)
+        if let rest = text.dropping("# count ") { return readCount(rest) }
+        if let rest = text.dropping("# bench ") { return readBench(rest) }
+        let line = KTAPLine(line)
+        guard line.level == 0 else { return }
+        switch line.content {
         case .run(let name): (runningTest, lastTest) = (name, nil)
         case .result(let result): (runningTest, lastTest) = (nil, result.name)
         default: break

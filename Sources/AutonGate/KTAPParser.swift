@@ -1,126 +1,123 @@
 import AutonMessages
 
-/// Reads a KTAP stream line by line; `KTAPReport` says what is demanded of it.
+/// Reads a KTAP stream in pieces of any size; `KTAPReport` says what is demanded of it.
 struct KTAPParser {
-    /// The block of results at one depth of indentation.
-    private struct Block {
-        var hasVersion = false
-        var plan: Int?
-        var results = 0
-        var failed: [String] = []
-        /// What speaks against the next result of this block: a block of subtests that was before it.
-        var pending: [String] = []
-
-        /// What speaks against the block once it is over.
-        var complaint: String? {
-            let failed = failed + pending
-            if !failed.isEmpty { return "subtests failed: " + failed.joined(separator: ", ") }
-            if let plan, plan != results { return "\(plan) subtests planned, \(results) reported" }
-            return nil
-        }
-    }
+    /// No report of ours is larger; what a kernel prints beyond is no reason to keep it.
+    private static let deepest = 16, mostTests = 1 << 16, mostDiagnostics = 32
 
     private let nonce: String
+    private var lines = LineReader()
     private var report = KTAPReport()
-    private var top = Block()
-    /// Blocks of subtests that are open, by their indentation, outermost first.
-    private var nested: [(indentation: Int, block: Block)] = []
+    private var top = KTAPBlock()
+    /// Blocks of subtests that are open, outermost first: the one at level 1, and so on.
+    private var nested: [KTAPBlock] = []
+    /// For every level that is open: what the subtests since its last result say against its next one; nil if there are none.
+    private var pending: [[String]?] = [nil]
     private var diagnostics: [String] = []
+    private var omitted = 0
     private var unfinished: [TestResult] = []
     private var names: Set<String> = []
     /// By result lines alone, as the harness counts: passed, failed, skipped.
     private var counts = [0, 0, 0]
     private var nonceSeen = false
     private var ended = false
+    private var bailedOut = false
 
     init(nonce: String) { self.nonce = nonce }
 
-    mutating func read(_ text: String) {
-        let indentation = text.utf8.prefix { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }.count
-        let line = KTAPLine(String(text.utf8.dropFirst(indentation)) ?? "")
-        switch line {
-        case .noise, .measurement: return
-        case .diagnostic(let text): diagnostics.append(text)
+    mutating func read(_ chunk: ArraySlice<UInt8>) {
+        var rest = chunk
+        while let line = lines.next(in: &rest) { read(KTAPLine(line)) }
+    }
+
+    private mutating func read(_ line: KTAPLine) {
+        switch line.content {
+        case .noise: return
+        case .measurement: return
+        case .diagnostic(let text): diagnose(text)
         case .run(let name): begin(name)
         case .panic(let why): if report.panic == nil { report.panic = why }
+        case .trace(let frames): if report.trace.isEmpty { report.trace = frames }
         case .refusal(let why): problem("the harness refused: \(why)")
         case .nonce(let found): check(found)
         case .end(let found, let passed, let failed, let skipped): end(found, [passed, failed, skipped])
+        case .malformed(let fault): problem(fault)
+        case .bailOut(let why):
+            bailedOut = true
+            problem("bail out" + (why.isEmpty ? "" : ": \(why)"))
         case .version, .plan, .result:
-            if indentation > 0 { readNested(line, at: indentation) } else { readTop(line) }
+            if ended { problem("the report goes on after its end") }
+            if bailedOut { problem("the report goes on after a bail-out") }
+            read(line.content, at: line.level)
         }
         report.begun = true
     }
 
-    private mutating func readTop(_ line: KTAPLine) {
-        switch line {
-        case .version(let version):
-            if top.hasVersion { problem("a second version line") }
-            if version != "1" { problem("KTAP version \(version), not 1") }
-            top.hasVersion = true
-        case .plan(let count):
-            if !top.hasVersion { problem("the plan comes before the version line") }
-            if top.plan != nil { problem("a second plan") }
-            if top.results > 0 { problem("the plan comes after results") }
-            top.plan = top.plan ?? count
+    private mutating func read(_ content: KTAPLine.Content, at level: Int) {
+        guard level <= Self.deepest else { return problem("nested deeper than \(Self.deepest) levels") }
+        close(downTo: level)
+        while nested.count < level {
+            nested.append(KTAPBlock())
+            pending.append(nil)
+        }
+        var faults: [String] = []
+        switch content {
+        case .version(let version): faults = change(level) { $0.version(version) }
+        case .plan(let count): faults = change(level) { $0.plan(count) }
         case .result(let result):
-            if ended { problem("a result after the end: \(result.name)") }
-            record(result)
+            faults = change(level) { $0.result(result) }
+            let complaints = pending[level] ?? []
+            pending[level] = nil
+            if level == 0 {
+                record(result, complaints)
+            } else if Self.outcome(of: result) == .notOk || !complaints.isEmpty {
+                nested[level - 1].noteFailure(of: result.name)
+            }
         default: break
+        }
+        if level == 0 { faults.forEach { problem($0) } } else { nested[level - 1].note(faults) }
+    }
+
+    private mutating func change(_ level: Int, _ body: (inout KTAPBlock) -> [String]) -> [String] {
+        level == 0 ? body(&top) : body(&nested[level - 1])
+    }
+
+    /// Ends the blocks of subtests that are deeper than `level`.
+    private mutating func close(downTo level: Int) {
+        while nested.count > level, let block = nested.popLast() {
+            var complaints = block.complaints
+            if pending.removeLast() != nil { complaints.append("subtests: some of their own without a result of their test") }
+            if let before = pending[nested.count] { complaints = before + ["two blocks of subtests"] + complaints }
+            pending[nested.count] = Array(complaints.prefix(4))
         }
     }
 
-    private mutating func readNested(_ line: KTAPLine, at indentation: Int) {
-        while let last = nested.last, last.indentation > indentation { closeInnermost() }
-        if nested.last?.indentation != indentation { nested.append((indentation, Block())) }
-        let index = nested.count - 1
-        switch line {
-        case .plan(let count): nested[index].block.plan = nested[index].block.plan ?? count
-        case .result(let result):
-            nested[index].block.results += 1
-            let complaints = nested[index].block.pending
-            nested[index].block.pending = []
-            if Self.outcome(of: result) == .notOk || !complaints.isEmpty { nested[index].block.failed.append(result.name) }
-        default: break
-        }
-    }
-
-    private mutating func closeInnermost() {
-        guard let complaint = nested.popLast()?.block.complaint else { return }
-        if nested.isEmpty { top.pending.append(complaint) } else { nested[nested.count - 1].block.pending.append(complaint) }
-    }
-
-    private mutating func record(_ result: KTAPLine.Result) {
-        top.results += 1
-        if !top.hasVersion { problem("results come before the version line") }
-        if top.plan == nil { problem("results come before the plan") }
+    private mutating func record(_ result: KTAPLine.Result, _ complaints: [String]) {
         if !nonceSeen { problem("results come before the nonce") }
-        if result.number != top.results { problem("result \(result.number) stands where \(top.results) belongs") }
-        if !names.insert(result.name).inserted { problem("two results for \(result.name)") }
-        if let running = report.running, running != result.name {
-            abandon(running)
-            problem("a result for \(result.name) while \(running) was running")
+        if let running = report.running {
+            if running != result.name {
+                abandon(running)
+                problem("a result for \(result.name) while \(running) was running")
+            }
+        } else {
+            problem("a result for \(result.name), which was not begun")
         }
         report.running = nil
-
-        var test = TestResult(name: result.name, outcome: Self.outcome(of: result), diagnostics: diagnostics)
-        counts[test.outcome == .ok ? 0 : test.outcome == .skip ? 2 : 1] += 1
-        while !nested.isEmpty { closeInnermost() }
-        if !top.pending.isEmpty { test.outcome = .notOk }
-        test.diagnostics += top.pending
-        top.pending = []
-        diagnostics = []
-        report.tests.append(test)
+        defer { dropDiagnostics() }
+        let outcome = Self.outcome(of: result)
+        counts[outcome == .ok ? 0 : outcome == .skip ? 2 : 1] += 1
+        guard report.tests.count < Self.mostTests else { return problem("more than \(Self.mostTests) results") }
+        if !names.insert(result.name).inserted { problem("two results for \(result.name)") }
+        report.tests.append(
+            TestResult(
+                name: result.name, outcome: complaints.isEmpty ? outcome : .notOk, diagnostics: said + complaints))
     }
 
     /// Strict where KTAP leaves room: a failure that was expected, or a test that says ERROR or TIMEOUT, has failed.
     private static func outcome(of result: KTAPLine.Result) -> TestResult.Outcome {
-        switch result.directive {
-        case _ where !result.isOK: .notOk
-        case "SKIP": .skip
-        case "TIMEOUT", "ERROR", "XFAIL", "TODO": .notOk
-        default: .ok
-        }
+        if !result.isOK || ["TIMEOUT", "ERROR", "XFAIL", "TODO"].contains(result.directive) { return .notOk }
+        // As TAP has it: SKIPPED is a skip too.
+        return result.directive.hasPrefix("SKIP") ? .skip : .ok
     }
 
     private mutating func begin(_ name: String) {
@@ -129,13 +126,27 @@ struct KTAPParser {
             abandon(running)
             problem("no result for \(running)")
         }
+        if !nested.isEmpty || pending[0] != nil { problem("subtests before their test: \(name)") }
         report.running = name
-        diagnostics = []
+        dropDiagnostics()
     }
 
     private mutating func abandon(_ name: String) {
-        unfinished.append(TestResult(name: name, outcome: .missing, diagnostics: diagnostics))
+        if unfinished.count < Self.mostTests {
+            unfinished.append(TestResult(name: name, outcome: .missing, diagnostics: said))
+        }
+        dropDiagnostics()
+    }
+
+    private mutating func diagnose(_ text: String) {
+        if diagnostics.count < Self.mostDiagnostics { diagnostics.append(text) } else { omitted += 1 }
+    }
+
+    private var said: [String] { diagnostics + (omitted > 0 ? ["[… \(omitted) more lines]"] : []) }
+
+    private mutating func dropDiagnostics() {
         diagnostics = []
+        omitted = 0
     }
 
     private mutating func check(_ found: String) {
@@ -160,16 +171,26 @@ struct KTAPParser {
     }
 
     mutating func finish() -> KTAPReport {
-        if let running = report.running { abandon(running) }
-        report.tests += unfinished.filter { names.insert($0.name).inserted }
-        if !top.hasVersion { problem("no version line") }
-        if !nonceSeen { problem("no nonce line") }
-        if let plan = top.plan {
-            if plan != top.results { problem("\(plan) tests planned, \(top.results) reported") }
-        } else {
-            problem("no plan")
+        if let rest = lines.rest() { readUnended(KTAPLine(rest)) }
+        if let running = report.running {
+            abandon(running)
+            problem("no result for \(running)")
         }
+        close(downTo: 0)
+        if pending[0] != nil { problem("subtests without their test's result") }
+        report.tests += unfinished.filter { names.insert($0.name).inserted }
+        if !nonceSeen { problem("no nonce line") }
+        top.end.forEach { problem($0) }
         if !ended { problem("no end line") }
         return report
+    }
+
+    /// A line whose end never came may be less than it was to be, so it counts for nothing but as a trace of what was.
+    private mutating func readUnended(_ line: KTAPLine) {
+        switch line.content {
+        case .panic, .diagnostic: read(line)
+        case .trace, .measurement, .noise: break
+        default: problem("the last line has no end")
+        }
     }
 }

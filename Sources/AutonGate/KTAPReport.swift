@@ -15,13 +15,15 @@ package struct KTAPReport: Sendable, Equatable {
     package var running: String?
     /// What the kernel's panic said of itself.
     package var panic: String?
+    /// The frames under the panic, innermost first, as the kernel found them by its frame pointers.
+    package var trace: [UInt64] = []
     /// Whether any line of KTAP's was there at all.
     package var begun = false
 
     /// - Parameter nonce: what the boot was given; its lines must repeat it.
-    package init(parsing text: String, nonce: String) {
+    package init(parsing bytes: [UInt8], nonce: String) {
         var parser = KTAPParser(nonce: nonce)
-        for line in Text.lines(text) { parser.read(line) }
+        parser.read(bytes[...])
         self = parser.finish()
     }
 
