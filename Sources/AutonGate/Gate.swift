@@ -48,7 +48,8 @@ package struct Gate: Sendable {
         defer { try? worktree.remove() }
         var judgement = Judgement(commit: commit, tree: trees[0], checks: [], tests: [], console: [])
 
-        list.check(change, task: task)
+        list.check(change, paths: task?.paths)
+        judgement.change = change.summary(base: base)
         if !list.hasFailed, let boot = try await list.buildAndBoot(worktree.root, limits: limits) {
             judgement.tests = boot.report.tests
             judgement.console = Text.tail(boot.consoleLines, 40)
@@ -115,19 +116,6 @@ package struct Gate: Sendable {
 }
 
 extension Checklist {
-    fileprivate mutating func check(_ change: Change, task: TaskMessage?) {
-        let count = change.files.count
-        add(CheckName.changes, failure: count == 0 ? "nothing is changed" : nil, passed: Text.count(count, "file"))
-        if task == nil { skip(ScopeRule.name, because: "no task") }
-        for rule in DiffRules.all(for: task) {
-            let violations = rule.violations(in: change)
-            add(
-                type(of: rule).name,
-                failure: violations.first.map { violations.count > 1 ? "\($0), and \(violations.count - 1) more" : $0 },
-                evidence: Text.head(violations, 20))
-        }
-    }
-
     /// What a good boot is asked further; the first failure ends it.
     fileprivate mutating func check(_ boot: BootReport, task: TaskMessage?, base: BaseResult, tree: FilePath) throws {
         let tests = boot.report.tests

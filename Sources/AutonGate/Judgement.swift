@@ -10,6 +10,8 @@ package struct Judgement: Sendable, Equatable {
     package var tests: [TestResult]
     /// The last lines of the kernel's own serial output.
     package var console: [String]
+    /// What the commit changes, if it was compared with another.
+    package var change: ChangeSummary?
 
     /// Something was looked at, and nothing was found.
     package var accepted: Bool {
@@ -19,7 +21,7 @@ package struct Judgement: Sendable, Equatable {
     package func verdict(on id: AttemptID) -> Verdict {
         Verdict(
             task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
-            console: console)
+            console: console, change: change)
     }
 }
 

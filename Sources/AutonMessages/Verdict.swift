@@ -58,10 +58,12 @@ package struct Verdict: AttemptMessage {
     package var tests: [TestResult]
     /// The kernel's own serial output, its last lines.
     package var console: [String]
+    /// What was judged; nil of what was compared with nothing, and in verdicts from before there was this field.
+    package var change: ChangeSummary?
 
     package init(
         task: String, attempt: Int, commit: String, tree: String, accepted: Bool, checks: [Check],
-        tests: [TestResult], console: [String]
+        tests: [TestResult], console: [String], change: ChangeSummary? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -71,6 +73,7 @@ package struct Verdict: AttemptMessage {
         self.checks = checks
         self.tests = tests
         self.console = console
+        self.change = change
     }
 }
 
