@@ -3,94 +3,74 @@ import SystemPackage
 
 /// What a commit changes against another: the material of the diff rules.
 package struct Change: Sendable {
-    package struct File: Sendable {
-        package enum Status: Character, Sendable {
-            case added = "A", modified = "M", deleted = "D"
-            /// From a file to a link or the other way.
-            case typeChanged = "T"
-        }
-
-        /// Lines that stand together: what was there, and what took its place.
-        package struct Hunk: Sendable, Equatable {
-            package var removed: [String] = []
-            package var added: [String] = []
-
-            package init(removed: [String] = [], added: [String] = []) {
-                self.removed = removed
-                self.added = added
-            }
-        }
-
-        package var path: String
-        package var status: Status
-        /// As in a tree: 0o100644, 0o120000 for a link; 0 where there is no file.
-        package var oldMode: Int
-        package var newMode: Int
-        /// Bytes; nil where there is no file.
-        package var oldSize: Int?
-        package var newSize: Int?
-        /// A changed line holds a NUL.
-        package var isBinary = false
-        /// The changed lines are UTF-8.
-        package var isUTF8 = true
-        package var hunks: [Hunk] = []
-
-        package var removed: [String] { hunks.flatMap(\.removed) }
-        package var added: [String] { hunks.flatMap(\.added) }
-        package var isOnBase: Bool { oldMode != 0 }
-
-        package init(path: String, status: Status, oldMode: Int, newMode: Int) {
-            self.path = path
-            self.status = status
-            self.oldMode = oldMode
-            self.newMode = newMode
-        }
-    }
-
     /// In git's order of paths.
-    package var files: [File]
+    package var files: [ChangedFile]
+    /// Bytes of all versions of all files, and whether that is more than is read.
+    package var size = 0
+    package var isTooLarge = false
 
-    package init(files: [File]) { self.files = files }
+    /// Bytes of a file that are read; a larger one is no kernel source.
+    package static let largestFile = 256 << 10
+    /// Bytes of all files together that are read.
+    package static let largest = 32 << 20
+    /// Larger files than these many are not left out of git's patch one by one.
+    private static let mostExclusions = 100
 
-    /// Reads the change from `base` to `commit`.
+    package init(files: [ChangedFile]) { self.files = files }
+
+    /// Reads the change from `base` to `commit`. A change that is too large to be read is told, not thrown: who made it
+    /// is to be refused for it.
     ///
     /// - Throws: `AutonError` with `.bug` if git says what it never should.
     package init(from base: String, to commit: String, in git: Git) async throws {
-        let tree = ["diff-tree", "-r", "--no-renames", "--no-abbrev"]
-        async let list = Self.output(git, tree + ["-z", "--raw", base, commit])
-        // As text whatever it is, so that no attribute can hide a line; without context, so that the hunk's lines are
-        // the change.
-        async let patch = Self.output(
-            git, tree + ["--patch", "--unified=0", "--text", "--no-ext-diff", "--no-textconv", "--no-color", base, commit])
-        var entries = try RawDiff.parse(try await list)
-        let sizes = try await Self.sizes(of: entries.flatMap { [$0.oldBlob, $0.newBlob] }, git)
-        for index in entries.indices {
-            entries[index].file.oldSize = sizes[entries[index].oldBlob]
-            entries[index].file.newSize = sizes[entries[index].newBlob]
+        // No configuration of the repository has a say in what is listed.
+        let tree = ["diff-tree", "-r", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
+        let list = try await Self.result(git, tree + ["-z", "--raw", base, commit])
+        guard list.isWhole else {
+            self.init(files: [])
+            isTooLarge = true
+            return
         }
-        files = entries.map(\.file)
-        try Patch.read(try await patch, into: &files)
+        let entries = try RawDiff.parse(list.bytes)
+        let sizes = try await Blobs.sizes(of: entries.flatMap { [$0.oldBlob, $0.newBlob] }, in: git)
+        var files = entries.map { entry in
+            var file = entry.file
+            (file.oldSize, file.newSize) = (sizes[entry.oldBlob], sizes[entry.newBlob])
+            return file
+        }
+        let read = files.indices.filter { files[$0].isReadable }
+        let size = files.reduce(0) { $0 + ($1.oldSize ?? 0) + ($1.newSize ?? 0) }
+        let excluded = files.filter { !$0.isReadable }.map { ":(exclude,top,literal)\($0.path)" }
+        let isTooLarge = read.reduce(0) { $0 + (files[$1].oldSize ?? 0) + (files[$1].newSize ?? 0) } > Self.largest
+        if !isTooLarge && !read.isEmpty && excluded.count <= Self.mostExclusions {
+            // As text whatever it is, so that no attribute can hide a line; without context, so that the hunk's lines are
+            // the change.
+            async let patch = Self.result(
+                git,
+                tree + [
+                    "--patch", "--unified=0", "--text", "--no-ext-diff", "--no-textconv", "--no-color", "--diff-algorithm=myers",
+                ]
+                    + [base, commit, "--"] + excluded)
+            let blobs = try await Blobs.contents(
+                of: read.flatMap { [entries[$0].oldBlob, entries[$0].newBlob] }.filter { sizes[$0] != nil }, in: git)
+            for index in read {
+                files[index].read(old: blobs[entries[index].oldBlob], new: blobs[entries[index].newBlob])
+            }
+            let found = try await patch
+            guard found.isWhole else { throw AutonError(.bug, "git diff-tree: more lines than the files have") }
+            try Patch.read(found.bytes, into: &files)
+        }
+        self.init(files: files)
+        self.size = size
+        self.isTooLarge = isTooLarge
     }
 
-    private static func output(_ git: Git, _ arguments: [String]) async throws -> [UInt8] {
+    private static func result(_ git: Git, _ arguments: [String]) async throws -> (bytes: [UInt8], isWhole: Bool) {
         let result = try await git.result(arguments)
-        guard result.succeeded, result.output.total == result.output.bytes.count else {
+        guard result.succeeded else {
             throw AutonError(
-                .bug, "cannot read the change: \(Text.lines(result.errors.text).first ?? "too large")", at: git.directory.string)
+                .bug, "cannot read the change: \(Text.lines(result.errors.text).first ?? "no message")", at: git.directory.string)
         }
-        return result.output.bytes
-    }
-
-    /// Bytes by blob. What is no blob here (a submodule's commit, no file) has none.
-    private static func sizes(of blobs: [String], _ git: Git) async throws -> [String: Int] {
-        let wanted = Set(blobs).filter { $0.contains { $0 != "0" } }.sorted()
-        if wanted.isEmpty { return [:] }
-        let answer = try await git.run(
-            "cat-file", "--batch-check=%(objectname) %(objectsize)", input: wanted.map { $0 + "\n" }.joined())
-        return Dictionary(
-            answer.split(separator: "\n").compactMap { line in
-                let words = line.split(separator: " ")
-                return words.count == 2 ? Int(words[1]).map { (String(words[0]), $0) } : nil
-            }, uniquingKeysWith: { first, _ in first })
+        return (result.output.bytes, result.output.total == result.output.bytes.count)
     }
 }

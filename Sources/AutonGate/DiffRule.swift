@@ -1,5 +1,3 @@
-import AutonMessages
-
 /// A rule that a change keeps or breaks, judged from the diff alone.
 package protocol DiffRule: Sendable {
     /// The name of its check.
@@ -11,11 +9,18 @@ package protocol DiffRule: Sendable {
 
 /// The rules, in the order of their checks. A new one is a file beside this and a line here.
 package enum DiffRules {
-    static let names = [ScopeRule.name, ProtectedRule.name, WeakenedTestsRule.name, ReservedRule.name, FilesRule.name]
+    static let names = [
+        ScopeRule.name, ProtectedRule.name, WeakenedTestsRule.name, ReservedRule.name, PortsRule.name, DisguiseRule.name,
+        FilesRule.name, ContentRule.name, BuildOutputRule.name, SecretsRule.name,
+    ]
 
-    /// - Parameter task: nil if nobody in particular was asked for the change, so that it has no scope to keep to.
-    package static func all(for task: TaskMessage?) -> [any DiffRule] {
-        let scope: [any DiffRule] = task.map { [ScopeRule(paths: $0.paths)] } ?? []
-        return scope + [ProtectedRule(), WeakenedTestsRule(), ReservedRule(), FilesRule()]
+    /// - Parameter paths: those of the task; nil if nobody in particular was asked for the change, so that it has no scope
+    ///   to keep to.
+    package static func all(paths: [String]?) -> [any DiffRule] {
+        let scope: [any DiffRule] = paths.map { [ScopeRule(paths: $0)] } ?? []
+        return scope + [
+            ProtectedRule(), WeakenedTestsRule(), ReservedRule(), PortsRule(), DisguiseRule(), FilesRule(), ContentRule(),
+            BuildOutputRule(), SecretsRule(),
+        ]
     }
 }

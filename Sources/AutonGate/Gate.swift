@@ -55,7 +55,8 @@ package struct Gate: Sendable {
         defer { try? worktree.remove() }
         var judgement = Judgement(commit: commit, tree: trees[0])
 
-        list.check(change, task: task)
+        list.check(change, paths: task?.paths)
+        judgement.change = change.summary(base: base)
         if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, limits: limits) {
             judgement.take(trial)
             if !list.hasFailed, let record = trial.record {
@@ -155,19 +156,6 @@ extension Judgement {
 }
 
 extension Checklist {
-    fileprivate mutating func check(_ change: Change, task: TaskMessage?) {
-        let count = change.files.count
-        add(CheckName.changes, failure: count == 0 ? "nothing is changed" : nil, passed: Text.count(count, "file"))
-        if task == nil { skip(ScopeRule.name, because: "no task") }
-        for rule in DiffRules.all(for: task) {
-            let violations = rule.violations(in: change)
-            add(
-                type(of: rule).name,
-                failure: violations.first.map { violations.count > 1 ? "\($0), and \(violations.count - 1) more" : $0 },
-                evidence: Text.head(violations, 20))
-        }
-    }
-
     /// What a good boot is asked further; the first failure ends it.
     fileprivate mutating func check(_ boot: BootReport, task: TaskMessage?, base: BaseResult, tree: FilePath) throws {
         let tests = boot.report.tests

@@ -16,20 +16,22 @@ package struct Judgement: Sendable, Equatable {
     /// Nil if it did not come to a boot.
     package var boots: [BootResult]?
     package var sections: [SectionSize]?
+    /// What the commit changes, if it was compared with another.
+    package var change: ChangeSummary?
     /// Whether what it built and booted was in the sandbox.
     package var unsandboxed = Sandbox.isRenounced
 
-    /// All that there is to pass was reached, it was built and booted, and nothing was found.
+    /// All that was asked was come to, and nothing was found.
     package var accepted: Bool {
-        let passed = checks.filter { $0.status == .passed }.map(\.name)
-        return passed.contains(CheckName.build) && passed.contains(CheckName.boot)
+        checks.contains { $0.status == .passed }
             && !checks.contains { $0.status == .failed || $0.detail == Checklist.notReached }
     }
 
     package func verdict(on id: AttemptID) -> Verdict {
         Verdict(
             task: id.task, attempt: id.attempt, commit: commit, tree: tree, accepted: accepted, checks: checks, tests: tests,
-            console: console, counters: counters, boots: boots, sections: sections, unsandboxed: unsandboxed ? true : nil)
+            console: console, counters: counters, boots: boots, sections: sections, change: change,
+            unsandboxed: unsandboxed ? true : nil)
     }
 }
 

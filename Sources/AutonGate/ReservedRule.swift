@@ -1,32 +1,30 @@
+import AutonKit
 import SystemPackage
 
-/// What belongs to the harness is used by it alone: a header of its name would be read in its place, its macros
-/// redefined would empty the tests, and its tables are not the kernel's to walk.
+/// What belongs to the harness is used by it alone: its private functions, its tables and their sections, its macros, its
+/// headers. The macros redefined would empty the tests, a header of its name would be read in its place, and its
+/// functions write the report that the gate reads.
+///
+/// Names are found as words of C and of nasm, in assembly within strings, and where a macro could join them of parts
+/// that stand side by side. What several macros of several files make of a name is not seen here: the build looks at the
+/// symbols that came out (`PRIVATE` in the Makefile), and the tables are counted by the boot.
 package struct ReservedRule: DiffRule {
     package static let name = "reserved"
-
-    private static let patterns: [(pattern: String, what: String)] = [
-        (
-            "^[[:space:]]*#[[:space:]]*(define|undef)[[:space:]]+(KASSERT|KTEST|KBENCH|KSKIP|INIT)",
-            "redefines a macro of the harness"
-        ),
-        ("^[[:space:]]*#[[:space:]]*include.*internal\\.h", "includes what is private to the harness"),
-        ("__(start|stop)_(ktests|kbenches)|\\.auton\\.", "touches the harness's tables"),
-    ]
 
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        change.files.filter { $0.status != .deleted }.flatMap(violations)
+        change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
+            (headers(file.path)
+                + SourceFindings.new(in: file, c: { ReservedC($0, path: file.path).found }, ReservedAssembler.found))
+                .map { "\(file.path): \($0)" }
+        }
     }
 
-    private func violations(_ file: Change.File) -> [String] {
-        let isHeader = ["harness.h", "internal.h"].contains(FilePath(file.path).lastComponent?.string)
-        let shadow = isHeader ? ["\(file.path): has the name of a header of the harness"] : []
-        return shadow
-            + Self.patterns.filter { reserved in
-                guard let expression = RegularExpression(reserved.pattern) else { return true }
-                return file.added.contains(where: expression.matches)
-            }.map { "\(file.path): \($0.what)" }
+    private func headers(_ path: String) -> [String] {
+        guard let name = FilePath(path).lastComponent?.string.lowercased() else { return [] }
+        if HarnessNames.headers.contains(name) { return ["has the name of a header of the harness"] }
+        return HarnessNames.compilerHeaders.contains(name)
+            ? ["has the name of a header of the compiler's, which the harness includes"] : []
     }
 }

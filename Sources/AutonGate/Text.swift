@@ -21,6 +21,9 @@ enum Text {
         return String(scalars) + (line.count > longestLine && scalars.count == longestLine ? " […]" : "")
     }
 
+    /// A path on one line.
+    static func path(_ path: String) -> String { lines(path).joined(separator: "?") }
+
     /// The first lines, and how many more there are.
     static func head(_ lines: [String], _ count: Int) -> [String] {
         lines.count <= count ? lines : lines.prefix(count) + ["[… \(lines.count - count) more lines]"]

@@ -1,76 +1,72 @@
-/// Tests that are on the base may be added to, not weakened: no test goes, none is skipped, none asserts less.
+import AutonKit
+
+/// Tests that are on the base may be added to, not weakened: no test goes, and every statement of one stays as it is, in
+/// its order and under the conditions that it had. So does what tests stand on in `tests/`: functions, tables, macros.
 ///
-/// It reads lines and not C, so it holds to what cannot be anything else: what a test asserts now is for reviewers to
-/// read, and that it still passes is for the boot to show.
+/// Both versions of a file are read whole, as C without its macros expanded. What a test's functions do that lie in the
+/// kernel's own files is not seen: that they still behave is for the tests to show, and for reviewers to read.
 package struct WeakenedTestsRule: DiffRule {
     package static let name = "weakened-tests"
-    private static let assertions = ["KASSERT(", "KASSERT_EQ(", "KASSERT_STREQ("]
 
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        let tests = change.files.filter { $0.path.hasPrefix("tests/") }
+        let files = change.files.filter { !Workspace.isProtected($0.path) }
         // A test may move from one file to another.
-        let added = Set(tests.flatMap { $0.hunks.flatMap { self.tests(in: CCode.strip($0.added).lines) } })
-        return tests.filter(\.isOnBase).flatMap { file in
-            violations(in: file, added: added).map { "\(file.path): \($0)" }
+        let after = Dictionary(
+            grouping: files.flatMap { file in
+                file.newC.map { source in source.units.map { TestUnit(unit: $0, source: source, path: file.path) } } ?? []
+            }, by: \.key)
+        return files.filter(\.isOnBase).flatMap { file in
+            Self.violations(in: file, after: after).map { "\(file.path): \($0)" }
         }
     }
 
-    private func violations(in file: Change.File, added: Set<String>) -> [String] {
-        switch file.status {
-        case .deleted: return ["a file of tests is deleted"]
-        case .typeChanged: return ["a file of tests is replaced by something else"]
-        default: break
+    private static func violations(in file: ChangedFile, after: [String: [TestUnit]]) -> [String] {
+        let isTests = file.path.hasPrefix("tests/")
+        if isTests && file.status == .typeChanged { return ["a file of tests is replaced by something else"] }
+        let units = file.oldC.map { source in source.units.map { TestUnit(unit: $0, source: source, path: file.path) } } ?? []
+        let tests = units.filter { $0.unit.kind == .test }
+        if isTests && file.status == .deleted && (tests.isEmpty || !tests.allSatisfy { after[$0.key] != nil }) {
+            return ["a file of tests is deleted"]
         }
-        var violations: [String] = []
-        var removedAssertions = 0, addedAssertions = 0
-        for hunk in file.hunks {
-            let old = CCode.strip(hunk.removed).lines, new = CCode.strip(hunk.added)
-            violations += tests(in: old).filter { !added.contains($0) }.map { "removes the test \($0)" }
-            removedAssertions += count(Self.assertions, in: old)
-            addedAssertions += count(Self.assertions, in: new.lines)
-            if count(["KSKIP("], in: new.lines) > count(["KSKIP("], in: old) { violations.append("skips a test") }
-            if new.endsInComment { violations.append("opens a comment over what was there") }
-            violations += new.lines.compactMap(switchingOff)
-            if returnsEarly(new.lines) && !returnsEarly(old) { violations.append("returns early from what was there") }
-        }
-        if removedAssertions > addedAssertions {
-            violations.append("removes \(Text.count(removedAssertions - addedAssertions, "assertion")) without replacement")
-        }
+        // What the tests stand on is as good as a part of them; in the kernel's own files it is the kernel.
+        var violations = (isTests ? units : tests).flatMap { $0.losses(among: after[$0.key] ?? [], of: units) }
+        if isTests, let old = file.oldC, let new = file.newC { violations += MacrosOfTests(old: old, new: new).violations }
         return violations
     }
+}
 
-    /// `KTEST(mm, name)` as `mm.name`.
-    private func tests(in lines: [String]) -> [String] {
-        lines.flatMap { line in
-            line.split(separator: "KTEST(", omittingEmptySubsequences: false).dropFirst().compactMap { text in
-                let arguments = text.prefix { $0 != ")" }.split(separator: ",").map { $0.filter { $0 != " " && $0 != "\t" } }
-                return arguments.count == 2 ? arguments.joined(separator: ".") : nil
+/// A unit with the file that it is in.
+struct TestUnit {
+    var unit: CUnit
+    var source: CSource
+    var path: String
+
+    /// What finds it again after the change.
+    var key: String { "\(unit.kind) \(unit.body == nil) \(unit.name)" }
+
+    /// - Parameters:
+    ///   - after: what has its name after the change.
+    ///   - units: those of its file before it.
+    func losses(among after: [TestUnit], of units: [TestUnit]) -> [String] {
+        let here = after.filter { $0.path == path }
+        // Names that are static in their files are others elsewhere.
+        let candidates = here.isEmpty ? after : here
+        guard !candidates.isEmpty else {
+            if unit.kind == .test { return ["removes the test \(unit.name)"] }
+            return isCalled(by: units) ? ["removes \(unit.name), on which tests stand"] : []
+        }
+        // Declarations without a name of their own share one.
+        let losses = candidates.map { Weakening(of: self, to: $0).found }
+        return losses.contains([]) ? [] : losses[0]
+    }
+
+    private func isCalled(by units: [TestUnit]) -> Bool {
+        unit.kind == .function
+            && units.contains { other in
+                other.unit.name != unit.name && other.unit.isCode
+                    && source.tokens[other.unit.words].contains { $0.isIdentifier(unit.name) }
             }
-        }
-    }
-
-    private func count(_ calls: [String], in lines: [String]) -> Int {
-        lines.reduce(0) { sum, line in
-            sum + calls.reduce(0) { $0 + line.split(separator: $1, omittingEmptySubsequences: false).count - 1 }
-        }
-    }
-
-    /// What lets the preprocessor leave tests out or mean something else by them.
-    private func switchingOff(_ line: String) -> String? {
-        let text = line.filter { $0 != " " && $0 != "\t" }
-        if text.hasPrefix("#if") || text.hasPrefix("#el") { return "puts tests under a condition: \(line)" }
-        for macro in ["KASSERT", "KTEST", "KSKIP"] where text.hasPrefix("#define" + macro) || text.hasPrefix("#undef" + macro) {
-            return "redefines the harness: \(line)"
-        }
-        return nil
-    }
-
-    /// A bare `return` before any function of the hunk's own begins, at the left margin, belongs to a test that was there.
-    private func returnsEarly(_ lines: [String]) -> Bool {
-        lines.prefix { $0.first.map { !$0.isLetter } ?? true }.contains {
-            $0.filter { $0 != " " && $0 != "\t" }.contains("return;")
-        }
     }
 }

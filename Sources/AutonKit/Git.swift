@@ -26,6 +26,10 @@ package struct Git: Sendable {
         environment["GIT_CONFIG_NOSYSTEM"] = "1"
         environment["GIT_CONFIG_GLOBAL"] = "/dev/null"
         environment["GIT_TERMINAL_PROMPT"] = "0"
+        // Over what the repository's own configuration allows: a missing object must not be fetched by a command of its.
+        environment["GIT_ALLOW_PROTOCOL"] = "none"
+        // A commit is what its id says.
+        environment["GIT_NO_REPLACE_OBJECTS"] = "1"
         environment["GIT_DIR"] = directory.string
         environment["GIT_WORK_TREE"] = workTree?.string
         environment["GIT_INDEX_FILE"] = index?.string

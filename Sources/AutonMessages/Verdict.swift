@@ -64,13 +64,15 @@ package struct Verdict: AttemptMessage {
     package var boots: [BootResult]?
     /// The image; likewise.
     package var sections: [SectionSize]?
+    /// What was judged; nil of what was compared with nothing, and likewise.
+    package var change: ChangeSummary?
     /// True if it was built and booted without a sandbox, by `--unsafe-no-sandbox`; else left out.
     package var unsandboxed: Bool?
 
     package init(
         task: String, attempt: Int, commit: String, tree: String, accepted: Bool, checks: [Check],
         tests: [TestResult], console: [String], counters: InstructionCounts? = nil, boots: [BootResult]? = nil,
-        sections: [SectionSize]? = nil, unsandboxed: Bool? = nil
+        sections: [SectionSize]? = nil, change: ChangeSummary? = nil, unsandboxed: Bool? = nil
     ) {
         self.task = task
         self.attempt = attempt
@@ -84,6 +86,7 @@ package struct Verdict: AttemptMessage {
         self.boots = boots
         self.sections = sections
         self.unsandboxed = unsandboxed
+        self.change = change
     }
 }
 

@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import Glibc
 import SystemPackage
 
 /// A verdict on standard output, for people or for programs.
@@ -8,29 +9,39 @@ struct Report {
     private static let shown = 12
 
     let json: Bool
+    /// On a terminal of people who can read them. What scripts read has words, whatever the locale.
+    private static let hasTicks: Bool = {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { environment($0) }.first ?? ""
+        return isatty(STDOUT_FILENO) == 1 && ["utf-8", "utf8"].contains(where: locale.lowercased().contains)
+    }()
 
     func print(_ verdict: Verdict, of name: String, consequence: String?) throws {
         if json {
             try write(String(decoding: try Mailbox.encode(verdict), as: UTF8.self))
         } else {
-            let lines = verdict.checks.flatMap(Self.lines) + [Self.conclusion(verdict, name, consequence)]
+            let width = verdict.checks.map(\.name.count).max() ?? 0
+            let lines = verdict.checks.flatMap { Self.lines(of: $0, width) } + [Self.conclusion(verdict, name, consequence)]
             try write(lines.map { $0 + "\n" }.joined())
         }
     }
 
-    private static func lines(of check: Check) -> [String] {
-        let word =
-            switch check.status {
-            case .passed: "PASS"
-            case .failed: "FAIL"
-            case .skipped: "SKIP"
-            }
-        let time = check.status == .skipped ? "" : seconds(check.seconds)
-        let line = "\(word) \(pad(check.name, 14)) \(pad(time, -6))  \(check.detail)"
+    private static func lines(of check: Check, _ width: Int) -> [String] {
+        let time = check.status == .skipped ? "" : Self.time(check.seconds)
+        let line = "\(mark(check.status)) \(pad(check.name, width)) \(pad(time, -6))  \(check.detail)"
         guard check.status == .failed else { return [trimmed(line)] }
-        let more = check.evidence.count - shown
-        let evidence = check.evidence.prefix(shown) + (more > 0 ? ["[… \(more) more lines in the verdict]"] : [])
-        return [trimmed(line)] + evidence.map { "     " + $0 }
+        // The first line of evidence that only repeats the detail is not worth its place.
+        let evidence = check.evidence.first == check.detail ? Array(check.evidence.dropFirst()) : check.evidence
+        let more = evidence.count - shown
+        return [trimmed(line)]
+            + (evidence.prefix(shown) + (more > 0 ? ["[… \(more) more lines in the verdict]"] : [])).map { "     " + $0 }
+    }
+
+    private static func mark(_ status: Check.Status) -> String {
+        switch status {
+        case .passed: hasTicks ? "✓" : "PASS"
+        case .failed: hasTicks ? "✗" : "FAIL"
+        case .skipped: hasTicks ? "–" : "SKIP"
+        }
     }
 
     private static func conclusion(_ verdict: Verdict, _ name: String, _ consequence: String?) -> String {
@@ -38,8 +49,9 @@ struct Report {
             + (consequence.map { ": \($0)" } ?? "")
     }
 
-    /// 0.8s
-    private static func seconds(_ seconds: Double) -> String {
+    /// 12ms, or 0.8s
+    private static func time(_ seconds: Double) -> String {
+        if seconds < 0.1 { return "\(Int((seconds * 1000).rounded()))ms" }
         let tenths = Int((seconds * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)s"
     }

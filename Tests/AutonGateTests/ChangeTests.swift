@@ -1,10 +1,11 @@
 import AutonKit
+import SystemPackage
 import Testing
 
 @testable import AutonGate
 
 @Suite struct ChangeTests {
-    private typealias Hunk = Change.File.Hunk
+    private typealias Hunk = ChangedFile.Hunk
 
     @Test func whatChangedIsRead() async throws {
         let ws = try await TestWorkspace(only: ["a.c": "one\ntwo\nthree\n", "gone.c": "x\n", "kept.c": "k\n", "run": "r\n"])
@@ -15,10 +16,13 @@ import Testing
         #expect(change.files.map(\.path) == ["a.c", "empty", "gone.c", "new/b.c", "run"])
         #expect(change.files.map(\.status) == [.modified, .added, .deleted, .added, .modified])
         #expect(
-            change.files[0].hunks == [Hunk(removed: ["two"], added: ["2"]), Hunk(added: ["four"])])
+            change.files[0].hunks == [
+                Hunk(oldStart: 2, newStart: 2, removed: ["two"], added: ["2"]),
+                Hunk(oldStart: 3, newStart: 4, added: ["four"]),
+            ])
         #expect(change.files[1].hunks == [])
-        #expect(change.files[2].removed == ["x"])
-        #expect(change.files[3].added == ["n"])
+        #expect(change.files[2].hunks == [Hunk(oldStart: 1, newStart: 0, removed: ["x"])])
+        #expect(change.files[3].hunks == [Hunk(oldStart: 0, newStart: 1, added: ["n"])])
         #expect(change.files[4].hunks == [])
         #expect(change.files.map(\.oldMode) == [0o100644, 0, 0o100644, 0, 0o100644])
         #expect(change.files.map(\.newMode) == [0o100644, 0o100644, 0, 0o100644, 0o100755])
@@ -63,8 +67,9 @@ import Testing
             "utf8": .write("für\n"),
         ])
         #expect(change.files.map(\.path) == ["binary", "late", "latin1", "utf8"])
-        #expect(change.files.map(\.isBinary) == [true, true, false, false])
-        #expect(change.files.map(\.isUTF8) == [true, true, false, true])
+        #expect(
+            ContentRule().violations(in: change) == ["binary: binary", "late: binary", "latin1: not UTF-8"])
+        #expect(change.files[1].text == late)
     }
 
     /// An attribute on the base, or in the user's checkout, must not hide what a change does.
@@ -73,6 +78,60 @@ import Testing
         let file = try #require(try await ws.change(["a.c": .write("new\n")]).files.first)
         #expect(file.added == ["new"])
         #expect(file.removed == ["old"])
-        #expect(!file.isBinary)
+        #expect(file.text == Array("new\n".utf8))
     }
+
+    /// Of what is too large to be a source, nothing is read; who made it is refused for it, and the gate goes on.
+    @Test func whatIsTooLargeIsNotRead() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "old\n"])
+        let large = Array(repeating: UInt8(ascii: "x"), count: Change.largestFile + 1)
+        let change = try await ws.change(["a.c": .write("new\n"), "large one.c": .bytes(large), "z.c": .write("z\n")])
+        #expect(change.files.map(\.added) == [["new"], [], ["z"]])
+        #expect(change.files[1].newSize == large.count && change.files[1].text == nil)
+        #expect(
+            ContentRule().violations(in: change) == ["large one.c: \(large.count) bytes, the limit is \(Change.largestFile)"])
+    }
+
+    @Test func aChangeThatIsTooLargeAsAWhole() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "old\n"])
+        let count = Change.largest / Change.largestFile + 1
+        let edits = (0..<count).map { number in
+            ("f\(number)", TestWorkspace.Edit.bytes(Array(repeating: UInt8(0x20 + number), count: Change.largestFile)))
+        }
+        let change = try await ws.change(Dictionary(uniqueKeysWithValues: edits))
+        #expect(change.isTooLarge && change.files.count == count)
+        #expect(
+            ContentRule().violations(in: change).first
+                == "the change is too large to be read: \(change.size) bytes, the limit is \(Change.largest)")
+    }
+
+    /// What the repository's own configuration says of diffs has no part in it.
+    @Test func configurationHidesNothing() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "old\n", "x.c": "x\n"])
+        let config = """
+            [diff]
+            \tignoreSubmodules = all
+            \talgorithm = patience
+            \texternal = touch ran
+            \trenames = copies
+            \tsuppressBlankEmpty = true
+            [diff "c"]
+            \ttextconv = echo same
+            \tcommand = touch ran
+            \tbinary = true
+            """
+        let file = ws.git.directory.appending("config")
+        try Files.write(file, try Files.read(file) + Array((config + "\n").utf8), sync: false)
+        try Files.createDirectories(ws.git.directory.appending("info"))
+        try Files.write(ws.git.directory.appending("info/attributes"), Array("*.c diff=c -diff binary\n".utf8), sync: false)
+        let change = try await ws.change(["a.c": .write("new\n"), "m": .submodule, "x.c": .delete, "y.c": .write("x\n")])
+        #expect(change.files.map(\.path) == ["a.c", "m", "x.c", "y.c"])
+        #expect([0, 2, 3].map { change.files[$0].added } == [["new"], [], ["x"]])
+        #expect(!Files.exists(ws.workspace.root.appending("ran")))
+    }
+}
+
+extension ChangedFile {
+    var removed: [String] { hunks.flatMap(\.removed) }
+    var added: [String] { hunks.flatMap(\.added) }
 }

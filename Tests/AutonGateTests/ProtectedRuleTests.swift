@@ -3,8 +3,8 @@ import Testing
 @testable import AutonGate
 
 @Suite struct ProtectedRuleTests {
-    private func violations(_ path: String, _ status: Change.File.Status) -> [String] {
-        let file = Change.File(
+    private func violations(_ path: String, _ status: ChangedFile.Status) -> [String] {
+        let file = ChangedFile(
             path: path, status: status, oldMode: status == .added ? 0 : 0o100644, newMode: status == .deleted ? 0 : 0o100644)
         return ProtectedRule().violations(in: Change(files: [file]))
     }
@@ -14,7 +14,7 @@ import Testing
         "GNUmakefile", "makefile",
     ])
     func theUsersSide(path: String) {
-        for status in [Change.File.Status.added, .modified, .deleted, .typeChanged] {
+        for status in [ChangedFile.Status.added, .modified, .deleted, .typeChanged] {
             #expect(violations(path, status) == ["\(path): protected, only the user may change it"])
         }
     }

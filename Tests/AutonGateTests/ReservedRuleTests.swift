@@ -1,33 +1,136 @@
+import AutonKit
+import SystemPackage
 import Testing
 
 @testable import AutonGate
 
 @Suite struct ReservedRuleTests {
-    private func violations(_ path: String, _ lines: String...) -> [String] {
-        var file = Change.File(path: path, status: .added, oldMode: 0, newMode: 0o100644)
-        file.hunks = [Change.File.Hunk(added: lines)]
-        return ReservedRule().violations(in: Change(files: [file]))
+    private func violations(_ path: String, _ text: String, from old: String? = nil) -> [String] {
+        ReservedRule().violations(in: .made(path, from: old, to: text + "\n"))
     }
 
     @Test func whatAnybodyMayWrite() {
-        #expect(violations("include/string.h", "#define STRING_H", "#include \"harness.h\"", "int start_ktests;") == [])
-        #expect(violations("lib/harness.c", "INIT(INIT_EARLY, probe);", "\tKASSERT(1);", "/* KASSERT #define */") == [])
-    }
-
-    @Test(arguments: ["include/internal.h", "include/harness.h", "lib/internal.h"])
-    func aHeaderInTheHarnesssPlace(path: String) {
-        #expect(violations(path) == ["\(path): has the name of a header of the harness"])
-    }
-
-    @Test(arguments: ["#define KASSERT(c)", " # undef KASSERT_EQ", "#define KTEST(a, b) static void f(void)", "#undef INIT"])
-    func redefinedMacros(line: String) {
-        #expect(violations("include/string.h", line) == ["include/string.h: redefines a macro of the harness"])
-    }
-
-    @Test func privateHeadersAndTables() {
+        let code = """
+            #include "harness.h"
+            #define STRING_H
+            #define INIT_STACK_SIZE 4096
+            #define KASSERT_NEAR(a, b) KASSERT((a) - (b) < 2)
+            /* report_text, __start_ktests, #define KASSERT */
+            int start_ktests;
+            struct stats { int report_count; } stats;
+            static void report_usage(void) { kprintf("report_text .auton"); }
+            static bool report_errors;
+            INIT(INIT_EARLY, probe);
+            KTEST(mm, one) { KASSERT(stats.report_count == 1); ktest_note("seed", 1); report_usage(); }
+            void panic(const char *why) { harness_panic(why); }
+            void ready(void) { init_run(); harness_run(); harness_exit(HARNESS_PASS); }
+            """
+        #expect(violations("lib/harness.c", code) == [])
+        #expect(violations("boot/a.asm", "; report_text\nextern kernel_main, harness_panic\n\tcall harness_panic\n") == [])
         #expect(
-            violations("lib/a.c", "#include \"../harness/internal.h\"") == ["lib/a.c: includes what is private to the harness"])
-        #expect(violations("lib/a.c", "extern char __start_ktests[];") == ["lib/a.c: touches the harness's tables"])
-        #expect(violations("lib/a.c", "__attribute__((section(\".auton.ktests\")))") == ["lib/a.c: touches the harness's tables"])
+            violations("tests/a.c", "static int check(int a) { if (!a) ktest_fail(__FILE__, __LINE__, \"a\"); return a; }") == [])
+    }
+
+    @Test(arguments: ["include/internal.h", "include/harness.h", "lib/internal.h", "drivers/Harness.h"])
+    func aHeaderInTheHarnesssPlace(path: String) {
+        #expect(violations(path, "") == ["\(path): has the name of a header of the harness"])
+    }
+
+    @Test func aHeaderInTheCompilersPlace() {
+        #expect(violations("include/stdbool.h", "").count == 1)
+        #expect(violations("include/sys/stdint.h", "").count == 1)
+    }
+
+    @Test(arguments: [
+        ("#define KASSERT(c)", "KASSERT"), (" # undef KASSERT_EQ", "KASSERT_EQ"),
+        ("#define KTEST(a, b) static void f(void)", "KTEST"),
+        ("#undef INIT", "INIT"), ("%:define KASSERT(c)", "KASSERT"), ("#def\\\nine KSKIP(x)", "KSKIP"),
+        ("/* a */ # /* b */ define /* c\n*/ KASSERT(c)", "KASSERT"), ("#define KASS\\\nERT(c)", "KASSERT"),
+        ("#define harness_run my_run", "harness_run"), ("#define ktest_fail(a, b, c)", "ktest_fail"),
+        ("#define AUTON_HARNESS_H", "AUTON_HARNESS_H"),
+    ])
+    func redefinedMacros(code: String, name: String) {
+        #expect(
+            violations("include/string.h", code).first?.hasPrefix("include/string.h: redefines \(name) of the harness (line ")
+                == true)
+    }
+
+    /// However a name is put together.
+    @Test(arguments: [
+        "void f(void) { report_text(\"ok 1\"); }", "extern void report_raw(const char *);", "void *p = (void *)report_char;",
+        "void f(void) { fw_cfg_string(\"x\", b, 1); }", "void report_line(const char *); void f(void) { report_line(\"ok\"); }",
+        "void f(void) { harness_outb(1, 2); }", "void f(void) { ktest_fail(\"a\", 1, \"b\"); }",
+        "void f(void) { ktest_skip(\"a\"); }",
+        "void f(void) { report_\\\ntext(\"ok\"); }", "#define SAY report_text", "#define SAY(x) report_##x",
+        "#define CAT(a, b) a##b\nvoid f(void) { CAT(report_, text)(\"ok\"); }",
+        "#define CAT(a, b) a %:%: b\nvoid f(void) { CAT(rep, ort_raw)(\"ok\"); }",
+        "#define X re##port##_text", "void f(void) { CAT3(k, test, _fail)(); }",
+        "extern void emit(const char *) __asm__(\"report_text\");",
+        "extern void emit(const char *) asm(\"report\" \"_text\");", "extern void emit(const char *) __asm(\"\\162eport_text\");",
+        "__asm__(\"call report_text\");", "void f(void) { __asm__ volatile(\"call %P0\" : : \"i\"(report_raw)); }",
+        "__asm__(\".globl harness_run\\nharness_run: ret\");", "__asm__(\".set ktest_fail, nothing\");",
+        "void nothing(void) __attribute__((weak, alias(\"ktest_fail\")));", "_Pragma(\"weak ktest_fail = nothing\")",
+        "#define NAME \"report_text\"", "void ktest_fail(const char *f, int l, const char *e) { }",
+        "void harness_run(void) { for (;;); }",
+        "void (harness_panic)(const char *why) { for (;;); }", "extern const struct ktest *__start_ktests[];",
+        "extern char __stop_kbenches[];", "__attribute__((section(\".auton.ktests\"), used)) static void *mine;",
+        "__attribute__((section(\".au\" \"ton.ktests\"))) static void *mine;",
+        "#define S(x) __attribute__((section(x)))\nS(\".auton.inits\") int a;",
+        "__asm__(\".section .auton.ktests\");", "__asm__(\".pushsection \\\".auton.ktests\\\", \\\"aw\\\"\");",
+        "HARNESS_ENTRY(\"x\") int a;",
+        "static const struct ktest mine = { \"mm\", \"one\", run };", "extern const void *ktest_entry_mm__one;",
+        "#include \"internal.h\"", "#include \"../harness/internal.h\"", "#include <../harness/harness.h>",
+        "#include \"../acceptance/boot.h\"",
+        "const char *a = \"opt/auton/nonce\";", "void f(void) { puts(\"KTAP version 1\"); }",
+        "void f(void) { kprintf(\"# auton end %s\", n); }",
+        "__asm__(\".incbin \\\"/etc/passwd\\\"\");", "__asm__(\".include \\\"x\\\"\");", "#pragma weak harness_exit",
+    ])
+    func namesOfTheHarness(code: String) {
+        #expect(violations("mm/a.c", code) != [])
+    }
+
+    @Test(arguments: [
+        "extern report_text", "\tcall report_text", "global ktest_fail\nktest_fail:\n\tret", "harness_run:\n\tret",
+        "%define SAY report_raw",
+        "%define SAY report_ %+ text", "extern $report_text", "%deftok SAY \"report_text\"", "section .auton.ktests",
+        "\tsection \".auton.ktests\" write", "extern __start_ktests", "db \"KTAP version 1\"", "incbin \"/etc/passwd\"",
+        "%include \"../harness/stub.asm\"", "\tcall \\\nreport_text", "%define CAT(a,b) a %+ b\n\tcall CAT(report_,text)",
+        "%define harness_run x",
+    ])
+    func namesInAssembly(code: String) {
+        #expect(violations("boot/a.asm", code) != [])
+    }
+
+    @Test func whereAndWhat() {
+        #expect(
+            violations("lib/a.c", "int a;\nvoid f(void) { report_end(); }") == [
+                "lib/a.c: uses what is private to the harness: report_end (line 2)"
+            ])
+        #expect(
+            violations("lib/a.c", "extern char __start_ktests[];") == [
+                "lib/a.c: touches the harness's tables: __start_ktests (line 1)"
+            ])
+    }
+
+    @Test func whatIsThereAlreadyIsNotTheChange() {
+        let old = "void f(void) { report_end(); }"
+        #expect(violations("lib/a.c", "int a;\n" + old, from: old) == [])
+        #expect(violations("lib/a.c", old + "\n" + old, from: old).count == 1)
+    }
+
+    /// The rule's list is the harness's own.
+    @Test func everyPrivateNameIsKnown() throws {
+        func declared(in header: String) throws -> Set<String> {
+            let source = CSource(try Files.read(Scaffold.kernel.appending("harness/\(header)")))
+            return Set(
+                source.tokens.filter { $0.kind == .identifier }.map(\.text).filter { name in
+                    ["report_", "fw_cfg_", "harness_", "ktest_"].contains(where: name.hasPrefix) && !name.hasSuffix("_")
+                })
+        }
+        for name in try declared(in: "internal.h").subtracting(declared(in: "harness.h")) {
+            #expect(HarnessNames.isPrivate(name), "\(name)")
+        }
+        let makefile = try Files.readText(Scaffold.kernel.appending("Makefile"))
+        #expect(makefile.contains("PRIVATE := U (report_|fw_cfg_|harness_(addr|mem|bss|init|str|in|out))"))
     }
 }

@@ -129,3 +129,23 @@ extension TaskMessage {
                 id: id, title: "Demo", role: role, subsystem: "tests", description: "A demo.", paths: paths, accept: accept))
     }
 }
+
+extension ChangedFile {
+    /// A file that is one text before and another after; nil where there is none. One hunk has it all.
+    static func made(_ path: String, from old: String? = nil, to new: String?) -> ChangedFile {
+        let status: Status = old == nil ? .added : new == nil ? .deleted : .modified
+        var file = ChangedFile(path: path, status: status, oldMode: old == nil ? 0 : 0o100644, newMode: new == nil ? 0 : 0o100644)
+        let bytes = { (text: String?) in text.map { Array($0.utf8) } }
+        (file.oldSize, file.newSize) = (old?.utf8.count, new?.utf8.count)
+        file.read(old: bytes(old), new: bytes(new))
+        let lines = { (text: String?) in
+            (text ?? "").utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { String(Substring($0)) }
+        }
+        file.hunks = [Hunk(oldStart: 1, newStart: 1, removed: lines(old), added: lines(new))]
+        return file
+    }
+}
+
+extension DiffRule {
+    func violations(in file: ChangedFile) -> [String] { violations(in: Change(files: [file])) }
+}

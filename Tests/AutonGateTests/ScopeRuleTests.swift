@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct ScopeRuleTests {
     private func violations(_ paths: [String], in scope: [String]) -> [String] {
-        let files = paths.map { Change.File(path: $0, status: .added, oldMode: 0, newMode: 0o100644) }
+        let files = paths.map { ChangedFile(path: $0, status: .added, oldMode: 0, newMode: 0o100644) }
         return ScopeRule(paths: scope).violations(in: Change(files: files))
     }
 

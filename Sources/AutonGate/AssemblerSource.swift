@@ -1,0 +1,70 @@
+/// nasm's input, line by line: comments gone, continued lines joined. Nothing is expanded.
+///
+/// Inline assembly for gas is read with it too: its `%` and `$` before a name or number are punctuators here.
+struct AssemblerSource: Sendable {
+    /// The words of each line that has any.
+    private(set) var lines: [[Token]] = []
+
+    init(_ text: [UInt8]) {
+        var words: [Token] = []
+        var skipsComment = false
+        var number = 0
+        for line in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+            number += 1
+            var line = line
+            while let last = line.last, CLexer.isBlank(last) { line.removeLast() }
+            let continues = line.last == UInt8(ascii: "\\")
+            if continues { line.removeLast() }
+            Self.split(line, number, into: &words)
+            if continues { continue }
+            if words.count > 1, words[0].isPunctuator("%") {
+                if words[1].isIdentifier("comment") { skipsComment = true }
+                if words[1].isIdentifier("endcomment") { (skipsComment, words) = (false, []) }
+            }
+            if !words.isEmpty && !skipsComment { lines.append(words) }
+            words = []
+        }
+        if !words.isEmpty { lines.append(words) }
+    }
+
+    private static func split(_ line: ArraySlice<UInt8>, _ number: Int, into words: inout [Token]) {
+        var rest = line
+        while let byte = rest.first {
+            if byte == UInt8(ascii: ";") { return }
+            if CLexer.isBlank(byte) {
+                rest = rest.dropFirst()
+            } else if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") || byte == UInt8(ascii: "`") {
+                let inside = quoted(rest.dropFirst(), byte)
+                let value = byte == UInt8(ascii: "`") ? Escapes.decode(inside) : String(decoding: inside, as: UTF8.self)
+                words.append(Token(kind: .string, text: value, line: number))
+                rest = rest.dropFirst(inside.count + 2)
+            } else if isWord(byte) {
+                let word = rest.prefix { isWord($0) || CLexer.isDigit($0) }
+                words.append(Token(kind: .identifier, text: String(decoding: word, as: UTF8.self), line: number))
+                rest = rest.dropFirst(word.count)
+            } else if CLexer.isDigit(byte) {
+                let word = rest.prefix { isWord($0) || CLexer.isDigit($0) }
+                words.append(Token(kind: .number, text: String(decoding: word, as: UTF8.self), line: number))
+                rest = rest.dropFirst(word.count)
+            } else {
+                let pair = String(decoding: rest.prefix(2), as: UTF8.self)
+                let text = ["<<", ">>", "==", "!=", "<=", ">=", "%+", "&&", "||"].contains(pair) ? pair : String(pair.prefix(1))
+                words.append(Token(kind: .punctuator, text: text, line: number))
+                rest = rest.dropFirst(max(1, text.utf8.count))
+            }
+        }
+    }
+
+    /// What stands before the closing quote, or before the end of the line.
+    private static func quoted(_ rest: ArraySlice<UInt8>, _ quote: UInt8) -> ArraySlice<UInt8> {
+        var end = rest.startIndex
+        while end < rest.endIndex, rest[end] != quote {
+            end += quote == UInt8(ascii: "`") && rest[end] == UInt8(ascii: "\\") ? 2 : 1
+        }
+        return rest[..<min(end, rest.endIndex)]
+    }
+
+    private static func isWord(_ byte: UInt8) -> Bool {
+        (CLexer.isLetter(byte) && byte != UInt8(ascii: "$")) || "#@~.?".utf8.contains(byte)
+    }
+}

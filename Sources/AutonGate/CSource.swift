@@ -1,0 +1,52 @@
+/// A C file after the first phases of translation: lines spliced, comments gone, digraphs what they stand for.
+/// Nothing is expanded, and all branches of a condition are read.
+struct CSource: Sendable {
+    /// `#define A 1`: its name, its words, and where among the file's other words it stands.
+    struct Directive: Sendable {
+        var name: String
+        var words: [Token]
+        var line: Int
+        var position: Int
+    }
+
+    /// What is code, directives left out.
+    private(set) var tokens: [Token] = []
+    private(set) var directives: [Directive] = []
+    /// What hides code from a reader, by its line.
+    private(set) var disguises: [(line: Int, what: String)] = []
+
+    init(_ text: [UInt8]) {
+        var lexer = CLexer(text)
+        var directive: [Token]?
+        while let item = lexer.next() {
+            switch item {
+            case .token(let token):
+                if directive != nil { Self.append(token, to: &directive!) } else { Self.append(token, to: &tokens) }
+            case .directive: directive = []
+            case .endOfLine:
+                if let words = directive { end(words, lexer) }
+                directive = nil
+            }
+        }
+        if let words = directive { end(words, lexer) }
+        disguises = lexer.disguises
+    }
+
+    private mutating func end(_ words: [Token], _ lexer: CLexer) {
+        guard let first = words.first else { return }
+        directives.append(
+            Directive(name: first.text, words: Array(words.dropFirst()), line: first.line, position: tokens.count))
+    }
+
+    /// Strings side by side are one.
+    private static func append(_ token: Token, to tokens: inout [Token]) {
+        if token.kind == .string, let last = tokens.last, last.kind == .string {
+            tokens[tokens.count - 1].text += token.text
+        } else {
+            tokens.append(token)
+        }
+    }
+
+    /// The words of the code and those of each directive, each in one piece.
+    var pieces: [[Token]] { [tokens] + directives.map(\.words) }
+}

@@ -1,0 +1,81 @@
+/// What of the protected harness is whose: kernel/harness/harness.h is for everybody, the rest for the harness.
+enum HarnessNames {
+    /// What `harness/internal.h` shares among the harness's files.
+    static let privateNames: Set<String> = [
+        "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_end", "report_fresh_line",
+        "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy", "harness_memmove",
+        "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
+        "harness_init_count", "harness_init_seen", "harness_outb", "harness_outw", "harness_inb",
+    ]
+    /// How private names begin: the Makefile refuses to link what calls any such function of another file.
+    static let privatePrefixes = [
+        "report_", "fw_cfg_", "harness_addr", "harness_mem", "harness_bss", "harness_init", "harness_str", "harness_in",
+        "harness_out",
+    ]
+    /// What the macros of harness.h expand to, and nobody writes.
+    static let ofMacrosPrefixes = ["ktest_info_", "ktest_entry_", "kbench_info_", "kbench_entry_", "HARNESS_ENTRY"]
+    /// What the assertions call. A test's helper may too.
+    static let ofAssertions: Set<String> = ["ktest_fail", "ktest_fail_eq", "ktest_fail_str", "ktest_skip", "ktest_streq"]
+    /// The tables of kernel.ld, and their sections.
+    static let tables: Set<String> = [
+        "__start_inits", "__stop_inits", "__start_ktests", "__stop_ktests", "__start_kbenches", "__stop_kbenches",
+    ]
+    static let sections = [".auton", "auton.ktests", "auton.kbenches", "auton.inits", "_ktests", "_kbenches"]
+    /// The types of the tables' entries.
+    static let entries: Set<String> = ["ktest", "kbench"]
+    /// Functions that harness.h declares for the kernel to call, not to define.
+    static let functions: Set<String> = ["init_run", "harness_run", "harness_exit", "harness_panic", "ktest_note"]
+    static let macros: Set<String> = [
+        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "KTEST", "KBENCH", "KSKIP", "INIT", "HARNESS_ENTRY", "KTEST_SIGNED",
+        "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
+    ]
+    static let headers: Set<String> = ["harness.h", "internal.h"]
+    /// The compiler's own that the harness includes, and that one of the kernel's would be taken for.
+    static let compilerHeaders: Set<String> = [
+        "stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "stdatomic.h", "stdnoreturn.h", "stdalign.h",
+    ]
+    /// What only a boot of the gate has on its machine, and only the harness says.
+    static let words = ["opt/auton", "KTAP version", "# auton nonce", "# auton end", "auton nonce", "auton end"]
+
+    /// Names that nobody but the harness says.
+    static func isPrivate(_ name: String) -> Bool {
+        guard mayBegin(name) else { return false }
+        return tables.contains(name) || privateNames.contains(name) || ofMacrosPrefixes.contains(where: name.hasPrefix)
+    }
+
+    /// Names of functions that would be taken for the harness's.
+    static func looksPrivate(_ name: String) -> Bool {
+        mayBegin(name) && (isPrivate(name) || privatePrefixes.contains(where: name.hasPrefix))
+    }
+
+    /// Whether a private name begins so; of two letters many do.
+    static func beginsPrivate(_ name: String) -> Bool {
+        name.utf8.count > 2 && mayBegin(name)
+            && (privateNames.union(ofAssertions).contains { $0.hasPrefix(name) } || looksPrivate(name))
+    }
+
+    /// Names that nobody but the harness defines.
+    static func isReserved(_ name: String) -> Bool {
+        isPrivate(name) || ofAssertions.contains(name) || functions.contains(name) || macros.contains(name)
+    }
+
+    /// The name that words side by side would make if a macro joined them, if it is one of the harness's.
+    static func pasted(_ words: ArraySlice<String>) -> String? {
+        guard let first = words.first, mayBegin(first) else { return nil }
+        var joined = first
+        for word in words.dropFirst() {
+            joined += word
+            if isPrivate(joined) || ofAssertions.contains(joined) { return joined }
+        }
+        return nil
+    }
+
+    /// Cheap, since every word of a change is asked.
+    private static func mayBegin(_ name: String) -> Bool {
+        switch name.utf8.first {
+        case UInt8(ascii: "r"), UInt8(ascii: "f"), UInt8(ascii: "h"), UInt8(ascii: "H"), UInt8(ascii: "k"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,79 @@
+/// Where a C file uses the harness's ports.
+struct PortsC {
+    private(set) var found: [Finding] = []
+    private let source: CSource
+    private let names: Names
+
+    init(_ source: CSource, _ names: Names) {
+        (self.source, self.names) = (source, names)
+        for words in source.pieces {
+            calls(in: words)
+            assembly(in: words)
+            numbers(in: words)
+        }
+        // What a name stands for is a finding where the name says that it is a port.
+        for (name, line) in Names.definitions(in: source) where HarnessPorts.isNameOfPort(name) {
+            for port in HarnessPorts.among(names.constants.values[name] ?? .unknown) { add(port, line) }
+        }
+    }
+
+    private mutating func calls(in words: [Token]) {
+        for index in words.indices.dropLast() {
+            guard words[index].kind == .identifier, words[index + 1].isPunctuator("("),
+                let positions = names.takers[words[index].text]
+            else { continue }
+            let arguments = Names.arguments(ConstantParser.inside(words[(index + 1)...]))
+            for position in positions where position < arguments.count {
+                for port in HarnessPorts.among(names.constants.value(of: arguments[position])) { add(port, words[index].line) }
+            }
+        }
+    }
+
+    /// Inline assembly: the numbers in its text; if it does input or output, its operands.
+    private mutating func assembly(in words: [Token]) {
+        for statement in Names.assembly(in: words[...]) {
+            guard let text = statement.first(where: { $0.kind == .string }) else { continue }
+            let doesIO = Names.doesIO(text.text)
+            for port in PortsAssembler(gas: text, doesIO: doesIO).ports { add(port, text.line) }
+            guard doesIO else { continue }
+            for operand in Names.operands(of: statement) {
+                for port in HarnessPorts.among(names.constants.value(of: operand)) { add(port, text.line) }
+            }
+        }
+    }
+
+    private static let comparisons: Set<String> = ["==", "!=", "<", ">", "<=", ">="]
+    private static let parts: Set<String> = ["+", "-", "|", "<<", "*", "(", ")", "~", "^", "&"]
+
+    /// Numbers, and expressions of numbers alone, that are hardly anything but such a port, but for what is compared
+    /// with them.
+    private mutating func numbers(in words: [Token]) {
+        let plain = Constants(numeral: Numeral.c)
+        var index = 0
+        while index < words.count {
+            guard words[index].kind == .number else {
+                index += 1
+                continue
+            }
+            var start = index, end = index + 1
+            while end < words.count,
+                words[end].kind == .number || (words[end].kind == .punctuator && Self.parts.contains(words[end].text))
+            { end += 1 }
+            while start > 0, words[start - 1].isPunctuator("(") { start -= 1 }
+            let before = start > 0 ? words[start - 1] : nil, after = end < words.count ? words[end] : nil
+            let isCompared = [before, after].contains {
+                $0.map { Self.comparisons.contains($0.text) || $0.isIdentifier("case") } ?? false
+            }
+            // A decimal number may be any number.
+            let isDecimal = words[index..<end].allSatisfy { $0.kind != .number || $0.text.first != "0" }
+            if !isCompared && !isDecimal, case .exact(let values) = plain.value(of: words[index..<end]) {
+                for port in values.filter(HarnessPorts.telling.contains) { add(port, words[index].line) }
+            }
+            index = end
+        }
+    }
+
+    private mutating func add(_ port: Int, _ line: Int) {
+        found.append(Finding(what: "uses the port \(HarnessPorts.shown(port)), which is the harness's", line: line))
+    }
+}

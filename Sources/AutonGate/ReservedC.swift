@@ -1,0 +1,140 @@
+/// What a C file has of the harness's.
+struct ReservedC {
+    private(set) var found: [Finding] = []
+    private let isTest: Bool
+    /// The file's own `static` functions and variables.
+    private let own: Set<String>
+
+    init(_ source: CSource, path: String) {
+        isTest = path.hasPrefix("tests/")
+        own = Set(source.units.filter { Self.isStatic($0, source) }.map(\.name)).subtracting(HarnessNames.tables)
+        for unit in source.units where unit.kind == .function { defined(unit, source) }
+        for directive in source.directives { look(at: directive) }
+        for piece in source.pieces { look(at: piece) }
+    }
+
+    /// `static` comes before the name; it may mean something else after it.
+    private static func isStatic(_ unit: CUnit, _ source: CSource) -> Bool {
+        source.tokens[unit.words].prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
+    }
+
+    private mutating func defined(_ unit: CUnit, _ source: CSource) {
+        guard HarnessNames.functions.union(HarnessNames.ofAssertions).union(HarnessNames.macros).contains(unit.name) else {
+            return
+        }
+        found.append(Finding(what: "defines the harness's \(unit.name)", line: unit.lines.lowerBound))
+    }
+
+    private mutating func look(at directive: CSource.Directive) {
+        let first = directive.words.first
+        switch directive.name {
+        case "define", "undef":
+            if let first, HarnessNames.isReserved(first.text) { add("redefines \(first.text) of the harness", first) }
+        case "include", "include_next", "import":
+            // What it includes is a path, not words.
+            let path = directive.words.map(\.text).joined()
+            let parts = path.split(separator: "/")
+            if parts.last.map({ $0.hasPrefix("internal.h") }) == true
+                || parts.dropLast().contains(where: { ["harness", "acceptance"].contains($0) })
+            {
+                if let first { add("includes what is private to the harness: \(path)", first) }
+            }
+        case "pragma":
+            for word in directive.words where HarnessNames.isReserved(word.text) {
+                add("names \(word.text) of the harness", word)
+            }
+        default: break
+        }
+    }
+
+    private mutating func look(at words: [Token]) {
+        var assembly = 0, depth = 0
+        var beside: [String] = []
+        for (index, word) in words.enumerated() {
+            switch word.kind {
+            case .punctuator:
+                if word.text == "(" {
+                    depth += 1
+                    if index > 0, assembly == 0, Self.takesAssembly(words[..<index]) { assembly = depth }
+                } else if word.text == ")" {
+                    if assembly == depth { assembly = 0 }
+                    depth -= 1
+                }
+                if ![",", "##", "(", ")"].contains(word.text) { beside = [] }
+            case .identifier:
+                let next = words.indices.contains(index + 1) ? words[index + 1] : nil
+                look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next)
+                beside = beside.suffix(3) + [word.text]
+                joined(beside, word)
+            case .string:
+                look(at: word, isAssembly: assembly > 0)
+                beside = []
+            case .number, .character: beside = []
+            }
+        }
+    }
+
+    /// Whether these words end in what makes the string in the next parenthesis a name or code for the assembler.
+    private static func takesAssembly(_ words: ArraySlice<Token>) -> Bool {
+        words.suffix(3).contains {
+            ["asm", "__asm", "__asm__", "__attribute__", "__attribute", "_Pragma"].contains($0.text) && $0.kind == .identifier
+        }
+    }
+
+    private mutating func look(at word: Token, previous: Token?, next: Token?) {
+        let name = word.text
+        // A member of a structure is no symbol.
+        if previous?.isPunctuator(".") == true || previous?.isPunctuator("->") == true { return }
+        if next?.isPunctuator("##") == true && HarnessNames.beginsPrivate(name) {
+            return add("joins \(name) to what may be a name of the harness", word)
+        }
+        let isPrivate = HarnessNames.isPrivate(name) || (next?.isPunctuator("(") == true && HarnessNames.looksPrivate(name))
+        if isPrivate && !own.contains(name) {
+            add(
+                "\(HarnessNames.tables.contains(name) ? "touches the harness's tables" : "uses what is private to the harness"): \(name)",
+                word)
+        } else if HarnessNames.ofAssertions.contains(name) && !isTest {
+            add("calls what the harness's assertions call: \(name)", word)
+        } else if HarnessNames.entries.contains(name), previous?.isIdentifier("struct") == true {
+            add("makes an entry for the harness's tables by hand: struct \(name)", word)
+        }
+    }
+
+    private mutating func look(at string: Token, isAssembly: Bool) {
+        let text = string.text
+        if let section = HarnessNames.sections.first(where: text.contains),
+            isAssembly || text == section || text.hasPrefix(".auton.")
+        {
+            add("touches the harness's tables: \"\(shown(text))\"", string)
+        } else if let word = HarnessNames.words.first(where: text.contains) {
+            add("has words that are the harness's: \"\(word)\"", string)
+        } else if isAssembly {
+            for name in Self.names(in: text) where HarnessNames.isReserved(name) && !own.contains(name) {
+                add("names \(name) of the harness in assembly", string)
+            }
+            if [".incbin", ".include"].contains(where: text.contains) {
+                add("lets the assembler read a file: \"\(shown(text))\"", string)
+            }
+        } else if HarnessNames.isPrivate(text) || HarnessNames.ofAssertions.contains(text) {
+            // A name alone in a string is for a macro to make an assembly name of.
+            add("has \(text) of the harness as a string", string)
+        }
+    }
+
+    private static func names(in text: String) -> [String] {
+        text.split { !($0.isLetter || $0.isNumber || $0 == "_") }.map(String.init)
+    }
+
+    private mutating func joined(_ beside: [String], _ word: Token) {
+        guard beside.count > 1 else { return }
+        for start in 0..<(beside.count - 1) {
+            if let name = HarnessNames.pasted(beside[start...]), name.hasSuffix(word.text), !own.contains(name) {
+                add("joins words to \(name) of the harness", word)
+            }
+        }
+    }
+
+    private mutating func add(_ what: String, _ word: Token) { found.append(Finding(what: what, line: word.line)) }
+
+    private func shown(_ text: String) -> String { Text.lines(text).first.map { String($0.prefix(60)) } ?? "" }
+}

@@ -1,0 +1,37 @@
+/// A word of a source file, comments and white space left out.
+struct Token: Sendable, Equatable {
+    enum Kind: Sendable { case identifier, number, string, character, punctuator }
+
+    var kind: Kind
+    /// As written; of a string or character what it stands for, strings side by side joined.
+    var text: String
+    /// Counted from 1.
+    var line: Int
+
+    func isPunctuator(_ text: String) -> Bool { kind == .punctuator && self.text == text }
+    func isIdentifier(_ text: String) -> Bool { kind == .identifier && self.text == text }
+
+    /// As it could be written, for comparison and for messages.
+    var spelling: String {
+        switch kind {
+        case .string: "\"" + text + "\""
+        case .character: "'" + text + "'"
+        default: text
+        }
+    }
+}
+
+extension Sequence<Token> {
+    /// The words on one line, with space between them only where C reads better so.
+    var spelling: String {
+        var text = "", last = ""
+        for token in self {
+            let tight =
+                ["(", "[", ".", "->", "!", "~"].contains(last) || [")", "]", ",", ";", "(", "[", ".", "->"].contains(token.text)
+            let afterKeyword = token.text == "(" && ["if", "for", "while", "switch", "return"].contains(last)
+            text += (text.isEmpty || (tight && !afterKeyword) ? "" : " ") + token.spelling
+            last = token.text
+        }
+        return text
+    }
+}
