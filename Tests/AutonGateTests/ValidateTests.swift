@@ -46,7 +46,9 @@ import Testing
         #expect(result.errors.text == "")
         let lines = result.line.split(separator: "\n").map(String.init)
         #expect(
-            lines.map { $0.prefix(4) } == CheckName.all.map { ["reproducible", "new-tests", "console", "boots"].contains($0) ? "SKIP" : "PASS" } + ["demo"]
+            lines.map { $0.prefix(4) } == CheckName.all.map {
+                ["reproducible", "new-tests", "console", "boots"].contains($0) ? "SKIP" : "PASS"
+            } + ["demo"]
         )
         #expect(lines.last == "demo-001.1 accepted")
         let verdict = try mailbox.get(Verdict.self, "demo-001.1")

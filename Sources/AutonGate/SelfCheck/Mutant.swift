@@ -6,7 +6,7 @@ import SystemPackage
 ///
 /// A line says what the change does; after it come headers, and a patch that git apply takes. `Expect: CHECK: TEXT` names the
 /// check that must refuse it and what its detail or evidence must contain, `Expect: accepted` that it is good. The others are
-/// optional: the task's `Role`, `Paths` and `Accept`, `Seconds` for a boot, the `Boots` to be made, and `Base: yes` if the patch is to what the
+/// optional: the task's `Role`, `Paths` and `Accept`, `Seconds` for a boot, the `Boots` to be made, `Twice: yes` if it is to be judged again, and `Base: yes` if the patch is to what the
 /// candidate is compared with, so that it may change what is protected.
 struct Mutant: Sendable, Equatable {
     enum Expectation: Sendable, Equatable {
@@ -23,6 +23,7 @@ struct Mutant: Sendable, Equatable {
     var seconds: Double?
     var boots: [Machine] = []
     var isOfBase = false
+    var isJudgedTwice = false
     /// Empty if nothing is changed.
     var patch: String
 
@@ -46,6 +47,7 @@ struct Mutant: Sendable, Equatable {
             case "Boots":
                 boots = try value.split(separator: " ").map { try Machine(named: String($0)) ?? Self.refuse(line, in: name) }
             case "Base": isOfBase = value == "yes"
+            case "Twice": isJudgedTwice = value == "yes"
             default: try Self.refuse(line, in: name) as Void
             }
         }
