@@ -18,7 +18,7 @@ let package = Package(
     targets: [
         .target(name: "AutonMessages"),
         .target(name: "CLinux"),
-        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CCurl"),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
         .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
