@@ -18,7 +18,7 @@ let package = Package(
     targets: [
         .target(name: "AutonMessages"),
         .target(name: "CLinux"),
-        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CCurl"),
         .target(name: "AutonKit", dependencies: ["AutonMessages", "CLinux", subprocess, system]),
         // C, and nothing of Swift: it is process 1 of a sandbox, which has no Swift runtime.
         .executableTarget(

@@ -21,7 +21,7 @@ struct Endpoint: Equatable {
         guard code == CURLUE_OK else { throw refuse(Self.fault(code)) }
         func part(_ which: CURLUPart) -> String? {
             var text: UnsafeMutablePointer<CChar>?
-            guard curl_url_get(parts, which, &text, 0) == CURLUE_OK, let text else { return nil }
+            guard auton_curl_get_part(parts, which, &text) == CURLUE_OK, let text else { return nil }
             defer { curl_free(text) }
             return String(cString: text)
         }

@@ -1,6 +1,7 @@
 import AutonKit
 import AutonModel
 import AutonSettings
+import CCurl
 import Synchronization
 
 /// Asks a server that speaks the Messages API, over libcurl.
@@ -22,11 +23,12 @@ package final class HTTPTransport: Transport {
     ///   - meter: asked before each try, told how it went; nil if nothing is counted.
     ///   - backoff: shared with the other processes that ask this server; nil if there are none.
     ///   - report: told of retries and of longer waits.
-    /// - Throws: `AutonError` with `.badConfiguration` if the settings cannot be meant.
+    /// - Throws: `AutonError` with `.badConfiguration` if the settings cannot be meant, `.unavailable` without libcurl.
     package init(
         _ settings: Settings.Model, key: APIKey?, meter: (any Meter)?, backoff: SharedBackoff?,
         report: @escaping @Sendable (String) -> Void
     ) throws {
+        guard auton_curl_is_there() else { throw Tools.missing("libcurl.so.4") }
         let endpoint = try Endpoint(settings.baseURL, allowsPlainHTTP: settings.allowPlainHTTP)
         self.settings = settings
         self.meter = meter

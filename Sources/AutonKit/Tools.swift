@@ -6,7 +6,7 @@ package enum Tools {
     private static let packages = [
         "git": "git", "bwrap": "bubblewrap", "qemu-system-x86_64": "qemu-system-x86", "make": "make", "gcc": "gcc",
         "nasm": "nasm", "ld": "binutils", "sha256sum": "coreutils",
-        "inotifywait": "inotify-tools",
+        "inotifywait": "inotify-tools", "libcurl.so.4": "libcurl4",
     ]
 
     package static func missing(_ program: String) -> AutonError {

@@ -72,6 +72,15 @@ import Testing
         #expect(outcome == Outcome(status: 69, errors: "auton-plan: git is missing: install the package git, or run make deps\n"))
     }
 
+    @Test func withoutLibcurlAServerIsNotAskedAndAllElseIsDone() async throws {
+        try scene.directory.write("libcurl.so.4", "no library\n")
+        let environment = ["LD_LIBRARY_PATH": scene.directory.path.string, "ANTHROPIC_API_KEY": "key"]
+        let outcome = try await scene.plan("--model", "http://127.0.0.1:9", "Build a kernel", environment: environment)
+        let how = "install the package libcurl4, or run make deps"
+        #expect(outcome == Outcome(status: 69, errors: "auton-plan: libcurl.so.4 is missing: \(how)\n"))
+        #expect(try await scene.plan("--from", scene.write(threeTasks), environment: environment).status == 0)
+    }
+
     @Test func withoutAKernelTreeThereIsNoWorkspace() async throws {
         let outcome = try await scene.plan("--from", scene.write(threeTasks), "--kernel", "/nonexistent")
         #expect(outcome == Outcome(status: 78, errors: "auton-plan: no kernel tree: /nonexistent\n"))
