@@ -21,6 +21,12 @@ package struct CounterReport: Sendable, Equatable {
         for line in Text.lines(text) { read(line) }
     }
 
+    /// Whether a comment is a test's count, and not what a test says of something else that it calls a count.
+    static func isCount(_ comment: String) -> Bool {
+        guard let rest = comment.dropping("count "), let (name, count) = parse(rest) else { return false }
+        return count != nil && name.contains(".")
+    }
+
     private mutating func read(_ line: String) {
         if let rest = line.dropping("# count ") { return readCount(rest) }
         if let rest = line.dropping("# bench ") { return readBench(rest) }

@@ -48,7 +48,7 @@ enum KTAPLine: Equatable {
         if let name = text.dropping("run ") { return .run(name) }
         if let why = text.dropping("panic: ") { return .panic(why) }
         if let why = text.dropping("harness: ") { return .refusal(why) }
-        if text.hasPrefix("bench ") || text.hasPrefix("count ") { return .measurement }
+        if text.hasPrefix("bench ") || CounterReport.isCount(text) { return .measurement }
         if let nonce = text.dropping("auton nonce ") { return .nonce(nonce) }
         if let end = text.dropping("auton end ") {
             let words = end.split(separator: " ", omittingEmptySubsequences: false)

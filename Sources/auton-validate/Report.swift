@@ -13,7 +13,10 @@ struct Report {
         if json {
             try write(String(decoding: try Mailbox.encode(verdict), as: UTF8.self))
         } else {
-            let lines = verdict.checks.flatMap(Self.lines) + [Self.conclusion(verdict, name, consequence)]
+            let lines =
+                verdict.checks.flatMap { Self.lines(of: $0) + ($0.name == "build" ? Self.sizes(verdict) : []) } + [
+                    Self.conclusion(verdict, name, consequence)
+                ]
             try write(lines.map { $0 + "\n" }.joined())
         }
     }
@@ -31,6 +34,18 @@ struct Report {
         let more = check.evidence.count - shown
         let evidence = check.evidence.prefix(shown) + (more > 0 ? ["[… \(more) more lines in the verdict]"] : [])
         return [trimmed(line)] + evidence.map { "     " + $0 }
+    }
+
+    /// The image's sections in bytes, and how many more or less than the base's they are.
+    private static func sizes(_ verdict: Verdict) -> [String] {
+        guard let sections = verdict.sections, !sections.isEmpty else { return [] }
+        return [
+            "     "
+                + sections.map { section in
+                    let change = section.bytes - (section.base ?? section.bytes)
+                    return "\(section.name) \(section.bytes)" + (change == 0 ? "" : " (\(change > 0 ? "+" : "")\(change))")
+                }.joined(separator: ", ")
+        ]
     }
 
     private static func conclusion(_ verdict: Verdict, _ name: String, _ consequence: String?) -> String {

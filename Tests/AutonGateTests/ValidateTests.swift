@@ -47,12 +47,17 @@ import Testing
         let lines = result.line.split(separator: "\n").map(String.init)
         #expect(
             lines.map { $0.prefix(4) } == [
-                "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "SKIP", "PASS", "PASS", "SKIP", "SKIP",
-                "PASS", "SKIP", "demo",
+                "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "PASS", "    ", "PASS", "PASS", "SKIP", "PASS", "PASS", "SKIP",
+                "SKIP", "PASS", "SKIP", "demo",
             ])
         #expect(lines.last == "demo-001.1 accepted")
+        #expect(lines[7].hasPrefix("     .note 24, .boot.text 161, "))
         let verdict = try mailbox.get(Verdict.self, "demo-001.1")
         #expect(verdict.accepted)
+        let text = try #require(verdict.sections?.first { $0.name == ".text" }), base = try #require(text.base)
+        #expect(text.bytes > base)
+        #expect(lines[7].contains(", .text \(text.bytes) (+\(text.bytes - base)), "))
+        #expect(verdict.counters?.tests.map(\.name) == verdict.tests.map(\.name))
         #expect(try mailbox.names(.task) == ["demo-001.1"])
     }
 
