@@ -22,6 +22,12 @@ package struct CounterReport: Sendable, Equatable {
         while let line = lines.next(in: &rest) { read(line) }
     }
 
+    /// Whether a comment is a test's count, and not what a test says of something else that it calls a count.
+    static func isCount(_ comment: String) -> Bool {
+        guard let rest = comment.dropping("count "), let (name, count) = parse(rest) else { return false }
+        return count != nil && name.contains(".")
+    }
+
     private mutating func read(_ line: LineReader.Line) {
         let text = String(decoding: line.bytes, as: UTF8.self)
         if let rest = text.dropping("# count ") { return readCount(rest) }

@@ -98,7 +98,7 @@ struct KTAPLine: Equatable {
         if let frames = text.dropping("trace ") {
             return .trace(frames.split(separator: " ").prefix(32).compactMap { UInt64($0.dropFirst(2), radix: 16) })
         }
-        if text.dropping("bench ") != nil || text.dropping("count ") != nil { return .measurement }
+        if text.dropping("bench ") != nil || CounterReport.isCount(text) { return .measurement }
         if let nonce = text.dropping("auton nonce ") { return .nonce(nonce) }
         guard let end = text.dropping("auton end ") else { return nil }
         let words = end.split(separator: " ", omittingEmptySubsequences: false)

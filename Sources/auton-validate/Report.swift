@@ -20,7 +20,10 @@ struct Report {
             try write(String(decoding: try Mailbox.encode(verdict), as: UTF8.self))
         } else {
             let width = verdict.checks.map(\.name.count).max() ?? 0
-            let lines = verdict.checks.flatMap { Self.lines(of: $0, width) } + [Self.conclusion(verdict, name, consequence)]
+            let lines =
+                verdict.checks.flatMap { Self.lines(of: $0, width) + ($0.name == "build" ? Self.sizes(verdict) : []) } + [
+                    Self.conclusion(verdict, name, consequence)
+                ]
             try write(lines.map { $0 + "\n" }.joined())
         }
     }
@@ -42,6 +45,18 @@ struct Report {
         case .failed: hasTicks ? "✗" : "FAIL"
         case .skipped: hasTicks ? "–" : "SKIP"
         }
+    }
+
+    /// The image's sections in bytes, and how many more or less than the base's they are.
+    private static func sizes(_ verdict: Verdict) -> [String] {
+        guard let sections = verdict.sections, !sections.isEmpty else { return [] }
+        return [
+            "     "
+                + sections.map { section in
+                    let change = section.bytes - (section.base ?? section.bytes)
+                    return "\(section.name) \(section.bytes)" + (change == 0 ? "" : " (\(change > 0 ? "+" : "")\(change))")
+                }.joined(separator: ", ")
+        ]
     }
 
     private static func conclusion(_ verdict: Verdict, _ name: String, _ consequence: String?) -> String {

@@ -73,4 +73,11 @@ import Testing
         #expect(report.running == "lib.c")
         #expect(report.counts.benches.map(\.name) == ["lib.a"])
     }
+
+    @Test(arguments: [
+        ("count lib.a 5", true), ("count 5", false), ("count lib.a", false), ("count lib.a x", false), ("counts 5", false),
+    ])
+    func aNoteThatIsCalledCountIsNone(comment: String, isCount: Bool) {
+        #expect(CounterReport.isCount(comment) == isCount)
+    }
 }

@@ -46,13 +46,17 @@ import Testing
         #expect(result.errors.text == "")
         let lines = result.line.split(separator: "\n").map(String.init)
         #expect(
-            lines.map { $0.prefix(4) } == CheckName.all.map {
+            lines.filter { !$0.hasPrefix(" ") }.map { $0.prefix(4) } == CheckName.all.map {
                 ["reproducible", "new-tests", "console", "boots"].contains($0) ? "SKIP" : "PASS"
-            } + ["demo"]
-        )
+            } + ["demo"])
         #expect(lines.last == "demo-001.1 accepted")
+        let sizes = try #require(lines.first { $0.hasPrefix("     .note 24, .boot.text 161, ") })
         let verdict = try mailbox.get(Verdict.self, "demo-001.1")
         #expect(verdict.accepted)
+        let text = try #require(verdict.sections?.first { $0.name == ".text" }), base = try #require(text.base)
+        #expect(text.bytes > base)
+        #expect(sizes.contains(", .text \(text.bytes) (+\(text.bytes - base)), "))
+        #expect(verdict.counters?.tests.map(\.name) == verdict.tests.map(\.name))
         #expect(try mailbox.names(.task) == ["demo-001.1"])
     }
 
