@@ -48,7 +48,7 @@ let attack = #"""
         TRY("scheduler", sched_setscheduler(1, SCHED_IDLE, &(struct sched_param){0}));
         TRY("nice of all", setpriority(PRIO_USER, 0, 19));
         TRY("nice of 1", setpriority(PRIO_PROCESS, 1, 19));
-        TRY("own nice", setpriority(PRIO_PROCESS, 0, 1));
+        TRY("own nice", setpriority(PRIO_PROCESS, 0, 19));
         TRY("user namespace", unshare(CLONE_NEWUSER));
         TRY("mount namespace", unshare(CLONE_NEWNS));
         TRY("keyring", syscall(SYS_keyctl, 0, -3, 0, 0, 0));
