@@ -19,8 +19,8 @@ enum { RESERVE = 64 << 20 };
 /// More entries in the directory for temporary files would be memory that nothing counts.
 enum { TEMPORARY_FILES = 64 << 10 };
 
-/// The tree is measured this often, counted in looks, and else when the room on the disk says that it may be needed: that is
-/// cheap, but others write and remove files there too.
+/// The tree is measured once in so many looks, and whenever the room on the disk has shrunk enough: to ask for
+/// that costs nothing, but others write and remove files there too.
 enum { LOOKS = 20 };
 
 /// What the tree came to when it was last measured, what it may come to, and the room below which it is measured again.
@@ -41,11 +41,12 @@ static uint64_t room(bool *is_short) {
 /// What there is in the tree and in the directory for temporary files; all there could be where that cannot be seen.
 static uint64_t measure(void) {
     uint64_t sum = 0;
-    FTS *walk = fts_open((char *[]){(char *)tree, (char *)temporary, NULL}, FTS_PHYSICAL | FTS_XDEV, NULL);
+    FTS *walk = fts_open((char *[]){(char *)tree, (char *)temporary, NULL}, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL);
     if (!walk) fail("cannot measure the tree");
     for (FTSENT *entry; (entry = fts_read(walk));) {
         const bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
-        if (failed && entry->fts_errno != ENOENT) sum = INT64_MAX;
+        // What goes away meanwhile is nothing; what is locked or too deep to be named could be anything.
+        if (failed && entry->fts_errno != ENOENT && entry->fts_errno != ENOTDIR) sum = INT64_MAX;
         if (failed || entry->fts_info == FTS_DP) continue;
         sum = smaller(sum + (uint64_t)entry->fts_statp->st_blocks * 512 + FILE_COST, INT64_MAX);
     }

@@ -60,6 +60,9 @@ let attack = #"""
         TRY("io_uring", syscall(SYS_io_uring_setup, 1, text));
         TRY("bpf", syscall(SYS_bpf, 0, text, 0));
         TRY("terminal", syscall(SYS_ioctl, 0, 0x5412, "x"));
+        TRY("Internet", socket(AF_INET, SOCK_STREAM, 0));
+        TRY("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
+        TRY("netlink", socket(AF_NETLINK, SOCK_RAW, 0));
         TRY("abstract socket", connect_to(words[1]));
         for (int number = 1; number < 32; number++) kill(1, number);
         return 0;

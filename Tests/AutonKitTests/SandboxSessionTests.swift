@@ -176,6 +176,9 @@ import Testing
                 io_uring ENOSYS
                 bpf EPERM
                 terminal ENOTTY
+                Internet EAFNOSUPPORT
+                vsock EAFNOSUPPORT
+                netlink EAFNOSUPPORT
                 abstract socket ECONNREFUSED
 
                 """)
