@@ -44,14 +44,18 @@ package struct Worktree: Sendable {
     }
 
     /// Removes what git would take for a repository inside this one, which would become a submodule, and what it
-    /// refuses to store: whoever works in the directory must not be able to make it fail.
+    /// refuses to store, and unlocks the rest: whoever works in the directory must not be able to make it fail.
     private static func removeUnstorable(_ directory: FilePath) throws {
         for name in try Files.list(directory) {
             let path = directory.appending(name)
             switch (Files.type(of: path), name.lowercased()) {
             case (_, ".git"), (S_IFLNK, ".gitmodules"): try Files.removeTree(path)
-            case (S_IFDIR, _): try removeUnstorable(path)
-            case (S_IFREG, _), (S_IFLNK, _): break
+            case (S_IFDIR, _) where path.string.utf8.count < Files.longestPath:
+                if access(path.string, R_OK | W_OK | X_OK) != 0 { chmod(path.string, 0o755) }
+                try removeUnstorable(path)
+            case (S_IFREG, _):
+                if access(path.string, R_OK) != 0 { chmod(path.string, 0o644) }
+            case (S_IFLNK, _): break
             default: try Files.removeTree(path)
             }
         }

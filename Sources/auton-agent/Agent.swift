@@ -52,8 +52,10 @@ struct Agent {
         _ name: String, role: TeamRole, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
         transport: any Transport, ready: @escaping @Sendable () async throws -> Void = {}
     ) async throws -> (ending: AgentEnding, provenance: Provenance) {
+        let place = workspace.place(of: name)
         let facts = [
-            "directory": Sandbox.mountPoint, "turns": String(maxTurns), "shell_seconds": String(Int(limits.sandbox.seconds)),
+            "directory": Sandbox(place).inside(place), "turns": String(maxTurns),
+            "shell_seconds": String(Int(limits.sandbox.seconds)),
             "shell_max_seconds": String(limits.shellMaxSeconds), "output_bytes": String(limits.sandbox.output),
             "reply_tokens": String(options.maxTokens), "memory_mib": String(limits.sandbox.memory >> 20),
         ]

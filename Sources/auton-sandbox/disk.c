@@ -19,9 +19,13 @@ enum { RESERVE = 64 << 20 };
 /// More entries in the directory for temporary files would be memory that nothing counts.
 enum { TEMPORARY_FILES = 64 << 10 };
 
-/// What the tree came to when it was last looked at, what it may come to, the room that the file system may go down to
-/// before it is looked at again, and the room at the command's start.
-static uint64_t size, allowed, mark, room_before;
+/// The tree is measured once in so many looks, and whenever the room on the disk has shrunk enough: to ask for
+/// that costs nothing, but others write and remove files there too.
+enum { LOOKS = 20 };
+
+/// What the tree came to when it was last measured, what it may come to, and the room below which it is measured again.
+static uint64_t size, allowed, mark;
+static unsigned looks;
 
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -30,18 +34,19 @@ static uint64_t room(bool *is_short) {
     struct statfs status;
     if (statfs(tree, &status) != 0) fail("cannot look at the tree");
     const uint64_t block = (uint64_t)status.f_bsize, available = status.f_bavail * block;
-    if (is_short) *is_short = status.f_blocks && available < smaller(RESERVE, status.f_blocks * block / 50);
+    *is_short = status.f_blocks && available < smaller(RESERVE, status.f_blocks * block / 50);
     return available + smaller(status.f_ffree, UINT32_MAX) * FILE_COST;
 }
 
 /// What there is in the tree and in the directory for temporary files; all there could be where that cannot be seen.
 static uint64_t measure(void) {
     uint64_t sum = 0;
-    FTS *walk = fts_open((char *[]){(char *)tree, (char *)temporary, NULL}, FTS_PHYSICAL | FTS_XDEV, NULL);
+    FTS *walk = fts_open((char *[]){(char *)tree, (char *)temporary, NULL}, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL);
     if (!walk) fail("cannot measure the tree");
     for (FTSENT *entry; (entry = fts_read(walk));) {
         const bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
-        if (failed && entry->fts_errno != ENOENT) sum = INT64_MAX;
+        // What goes away meanwhile is nothing; what is locked or too deep to be named could be anything.
+        if (failed && entry->fts_errno != ENOENT && entry->fts_errno != ENOTDIR) sum = INT64_MAX;
         if (failed || entry->fts_info == FTS_DP) continue;
         sum = smaller(sum + (uint64_t)entry->fts_statp->st_blocks * 512 + FILE_COST, INT64_MAX);
     }
@@ -49,23 +54,18 @@ static uint64_t measure(void) {
     return sum;
 }
 
-static uint64_t aim(uint64_t now) { return now - smaller(now, allowed - smaller(size, allowed)); }
-
 void disk_begin(uint64_t limit) {
-    allowed = limit > size + SLACK ? limit : size + SLACK;
-    room_before = room(NULL);
-    // What commands before this one may have written counts on.
-    const uint64_t here = aim(room_before);
-    if (mark < here) mark = here;
+    allowed = size > limit ? size + SLACK : limit;
+    looks = 0;
 }
 
 uint64_t disk_look(void) {
     bool is_short;
     const uint64_t now = room(&is_short);
-    if (now < mark) {
+    if (looks++ % LOOKS == 0 || now < mark) {
         size = measure();
         if (size > allowed) return AUTON_SANDBOX_DISK;
-        mark = aim(now);
+        mark = now - smaller(now, allowed - size);
     }
     struct statfs status;
     if (getpid() == 1 && statfs(temporary, &status) == 0 && status.f_files - status.f_ffree > TEMPORARY_FILES)

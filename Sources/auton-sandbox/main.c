@@ -15,7 +15,10 @@ const char *tree, *temporary;
 int children;
 
 _Noreturn void fail(const char *what) {
+    static bool again;
     dprintf(STDERR_FILENO, "auton-sandbox: %s: %s\n", what, strerror(errno));
+    // Where we are process 1 they would die with us.
+    if (!again) again = true, end_processes();
     exit(70);
 }
 

@@ -9,6 +9,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,11 +33,11 @@ void drop_privileges(uid_t user) {
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/// What is refused, and when: always; unless an argument is zero, which is to say of oneself; or if it has any of these bits.
+/// What is refused, and when: always; unless an argument has this value; or if it has any of these bits.
 static const struct rule {
     unsigned number;
-    enum { ALWAYS, UNLESS_ZERO, IF_ANY } when;
-    unsigned argument, bits;
+    enum { ALWAYS, UNLESS, IF_ANY } when;
+    unsigned argument, value;
     int code;
 } rules[] = {
     // Memory and messages that no limit counts, and that stay for the next command.
@@ -59,14 +60,16 @@ static const struct rule {
     {SYS_bpf, ALWAYS, 0, 0, EPERM},
     {SYS_perf_event_open, ALWAYS, 0, 0, EPERM},
     {SYS_userfaultfd, ALWAYS, 0, 0, EPERM},
-    // Of another process they might be the supervisor's, and what it passes on.
-    {SYS_prlimit64, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_sched_setaffinity, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_sched_setattr, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_sched_setparam, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_sched_setscheduler, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_setpriority, UNLESS_ZERO, 0, 0, EPERM},
-    {SYS_setpriority, UNLESS_ZERO, 1, 0, EPERM},
+    // Of the others some know no namespaces: a virtual machine's host is reached by AF_VSOCK.
+    {SYS_socket, UNLESS, 0, AF_UNIX, EAFNOSUPPORT},
+    // Of another process than oneself, which is 0, they might be the supervisor's, and what it passes on.
+    {SYS_prlimit64, UNLESS, 0, 0, EPERM},
+    {SYS_sched_setaffinity, UNLESS, 0, 0, EPERM},
+    {SYS_sched_setattr, UNLESS, 0, 0, EPERM},
+    {SYS_sched_setparam, UNLESS, 0, 0, EPERM},
+    {SYS_sched_setscheduler, UNLESS, 0, 0, EPERM},
+    {SYS_setpriority, UNLESS, 0, 0, EPERM},
+    {SYS_setpriority, UNLESS, 1, 0, EPERM},
     {SYS_ioprio_set, ALWAYS, 0, 0, EPERM},
 };
 
@@ -94,8 +97,8 @@ void filter_system_calls(void) {
             ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule->number, 0, 4));
             // Little-endian: the low half comes first, and is all that the kernel looks at of a number or of flags.
             ADD(BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * rule->argument));
-            if (rule->when == UNLESS_ZERO) ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0));
-            else ADD(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, rule->bits, 0, 1));
+            if (rule->when == UNLESS) ADD(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, rule->value, 1, 0));
+            else ADD(BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, rule->value, 0, 1));
         }
         ADD(RETURN(SECCOMP_RET_ERRNO | (unsigned)rule->code));
         if (rule->when != ALWAYS) ADD(LOAD(nr));

@@ -65,17 +65,19 @@ struct Summary: Codable {
     }
 
     var table: String {
-        guard !tasks.isEmpty else { return "nothing is planned" + budgetLine }
+        guard !tasks.isEmpty else { return "nothing is planned" + notes }
         let rows = tasks.map { [$0.id, $0.role.rawValue, String($0.attempts), $0.state, $0.title] }
         return Table.format([["TASK", "ROLE", "ATTEMPT", "STATE", "TITLE"]] + rows) + "\n\n" + totals
     }
 
     var totals: String {
         "\(merged) of \(tasks.count) tasks merged, \(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
-            + (unsandboxed > 0 ? "\n\(unsandboxed) of the verdicts WITHOUT A SANDBOX" : "") + budgetLine
+            + notes
     }
 
-    private var budgetLine: String { budget.map { "\n\($0.line)" } ?? "" }
+    private var notes: String {
+        (unsandboxed > 0 ? "\n\(unsandboxed) of the verdicts WITHOUT A SANDBOX" : "") + (budget.map { "\n\($0.line)" } ?? "")
+    }
 }
 
 extension Summary {

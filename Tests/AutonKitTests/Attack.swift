@@ -48,7 +48,7 @@ let attack = #"""
         TRY("scheduler", sched_setscheduler(1, SCHED_IDLE, &(struct sched_param){0}));
         TRY("nice of all", setpriority(PRIO_USER, 0, 19));
         TRY("nice of 1", setpriority(PRIO_PROCESS, 1, 19));
-        TRY("own nice", setpriority(PRIO_PROCESS, 0, 1));
+        TRY("own nice", setpriority(PRIO_PROCESS, 0, 19));
         TRY("user namespace", unshare(CLONE_NEWUSER));
         TRY("mount namespace", unshare(CLONE_NEWNS));
         TRY("keyring", syscall(SYS_keyctl, 0, -3, 0, 0, 0));
@@ -60,6 +60,9 @@ let attack = #"""
         TRY("io_uring", syscall(SYS_io_uring_setup, 1, text));
         TRY("bpf", syscall(SYS_bpf, 0, text, 0));
         TRY("terminal", syscall(SYS_ioctl, 0, 0x5412, "x"));
+        TRY("Internet", socket(AF_INET, SOCK_STREAM, 0));
+        TRY("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
+        TRY("netlink", socket(AF_NETLINK, SOCK_RAW, 0));
         TRY("abstract socket", connect_to(words[1]));
         for (int number = 1; number < 32; number++) kill(1, number);
         return 0;

@@ -121,4 +121,29 @@ import Testing
         let found = try await added()
         #expect(found == ["000000 boot/entry.asm", "100644 boot/git~1", "100644 boot/new.asm"])
     }
+
+    @Test func lockedFilesAndDirectoriesAreUnlocked() async throws {
+        try plant("boot/locked/new.asm", "nop\n")
+        try plant("boot/unreadable.asm", "nop\n")
+        chmod(tree.root.appending("boot/unreadable.asm").string, 0)
+        chmod(tree.root.appending("boot/locked").string, 0)
+        #expect(try await added() == ["100644 boot/locked/new.asm", "100644 boot/unreadable.asm"])
+        chmod(tree.root.appending("boot/locked").string, 0o500)
+        chmod(tree.root.string, 0o500)
+        try tree.remove()
+        #expect(!Files.exists(tree.root))
+    }
+
+    @Test func aTreeTooDeepToBeNamed() async throws {
+        let sandbox = SandboxSession(Sandbox(tree.root))
+        let script = "i=0; while [ $i -lt 900 ]; do mkdir deep-deep && cd deep-deep || exit 1; i=$((i+1)); done; echo nop >x.asm"
+        _ = try await sandbox.run("sh", ["-c", script])
+        await sandbox.leave()
+        try plant("boot/new.asm", "nop\n")
+        #expect(try await added() == ["100644 boot/new.asm"])
+        _ = try await sandbox.run("sh", ["-c", script])
+        await sandbox.leave()
+        try tree.remove()
+        #expect(try Files.list(tree.root.removingLastComponent()).filter { $0.hasPrefix("one") } == [])
+    }
 }
