@@ -81,7 +81,7 @@ test: deps
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
-	shellcheck auton scripts/*
+	shellcheck auton scripts/* Tests/Interactions/check
 
 bench: build
 	@scripts/bench
