@@ -2,9 +2,9 @@ import Glibc
 
 /// Runs what blocks for long on a thread of its own: on the pool, which has as many threads as there are cores, two
 /// waiting transfers would stop everything else.
-enum OwnThread {
+package enum OwnThread {
     /// - Returns: what `body` does; nil if no thread can be started.
-    static func run<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T? {
+    package static func run<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T? {
         await withCheckedContinuation { continuation in
             let work = Work {
                 blockBrokenPipes()
