@@ -34,19 +34,24 @@ package struct Boot: Sendable {
 
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
-        sandbox.limits.seconds = seconds
+        sandbox.limits.seconds = seconds + HangSampler.seconds
         sandbox.limits.output = 16 << 10
         sandbox.limits.fileSize = Self.outputLimit
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
+        let sampler = Task { await HangSampler(directory: directory, after: seconds).run() }
+        defer { sampler.cancel() }
         let result = try await sandbox.run("qemu-system-x86_64", arguments(nonce: nonce))
+        sampler.cancel()
+        let looks = await sampler.value
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.bytes(of: report)
         let ending: BootEnding
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
         case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
+        case _ where looks != nil: ending = .timedOut
         case .timedOut: ending = .timedOut
         case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
             // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
@@ -60,24 +65,26 @@ package struct Boot: Sendable {
         case .exited(let status): ending = BootEnding(status: status)
         case .signalled(let signal): ending = .other(128 + signal)
         }
-        return BootReport(
+        var found = BootReport(
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 Self.imageInside, with: "build/kernel.elf")
         )
+        found.diagnosis = await diagnosis(of: found, looks: looks ?? [], directory: directory)
+        return found
     }
 
-    private static let imageInside = "/kernel.elf"
+    static let imageInside = "/kernel.elf"
 
-    private func arguments(nonce: String) -> [String] {
+    func arguments(nonce: String) -> [String] {
         var arguments = [
             "-machine", "q35", "-bios", "qboot.rom", "-kernel", Self.imageInside,
             // Any words will do; the boot tests compare what the kernel was told with what QEMU says.
             "-append", "console=com1 auton", "-accel", "tcg", "-cpu", "max", "-m", "128",
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-            "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-qmp", Monitor.argument(in: Sandbox.mountPoint),
             "-serial", "file:\(Sandbox.mountPoint)/console", "-serial", "file:\(Sandbox.mountPoint)/ktap",
         ]
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
@@ -87,7 +94,7 @@ package struct Boot: Sendable {
         return arguments
     }
 
-    private static func randomNonce() -> String {
+    static func randomNonce() -> String {
         var generator = SystemRandomNumberGenerator()
         return (0..<16).map { _ in
             let byte = String(UInt8.random(in: 0...255, using: &generator), radix: 16)
