@@ -161,6 +161,25 @@ import Testing
             report.evidence.allSatisfy { $0.utf8.count < 2_000 && !$0.unicodeScalars.contains { $0.value < 32 && $0 != "\t" } })
     }
 
+    /// An image that no tool can read, a monitor that is not there, one that is a file: less is told, nothing else.
+    @Test func whatCannotBeFoundOutIsLeftOut() async throws {
+        let tree = try Temporary()
+        try tree.write(["kernel.elf": "no ELF"])
+        let image = tree.path.appending("kernel.elf")
+        let registers = "RIP=ffffffff80106002 RFL=00000002 RSP=0 RBP=0 CR2=0 HLT=1"
+        let state = try #require(MachineState(registers: registers))
+        #expect(await Diagnosis.panic([0xffff_ffff_8010_6000], image: image, directory: tree.path) == [])
+        #expect(
+            await Diagnosis.hang([state], image: image, directory: tree.path) == [
+                "halted with interrupts off: 0xffffffff80106002, not in the kernel's code"
+            ])
+        #expect(await Diagnosis.hang([], image: image, directory: tree.path) == [])
+        #expect(MachineState(registers: "unknown command") == nil)
+        #expect(Monitor(in: tree.path, until: .now + .seconds(1)) == nil)
+        try tree.write([Monitor.name: ""])
+        #expect(Monitor(in: tree.path, until: .now + .seconds(1)) == nil)
+    }
+
     @Test func theSameKernelSaysTheSame() async throws {
         let code = """
             \(Self.noTraps)
