@@ -37,25 +37,23 @@ package struct Boot: Sendable {
         let nonce = Self.randomNonce()
         let console = directory.appending("console"), report = directory.appending("ktap")
 
-        var sandbox = Sandbox(directory)
-        sandbox.readable = [(outside: image, inside: Self.imageInside)]
-        sandbox.limits.memory = machine.addressSpace
-        sandbox.limits.seconds = seconds
-        sandbox.limits.output = 16 << 10
-        sandbox.limits.fileSize = Self.outputLimit
+        var sandbox = sandbox(directory)
+        sandbox.limits.seconds += HangSampler.seconds
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
-        let qemu = arguments(
-            nonce: nonce, image: sandbox.inside(image), console: sandbox.inside(console), report: sandbox.inside(report))
-        // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
-        let result = try await sandbox.run("env", ["TMPDIR=\(sandbox.inside(directory))", "qemu-system-x86_64"] + qemu)
+        let sampler = Task { await HangSampler(directory: directory, after: seconds).run() }
+        defer { sampler.cancel() }
+        let result = try await qemu(in: sandbox, nonce: nonce)
+        sampler.cancel()
+        let looks = await sampler.value
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.bytes(of: report)
         let ending: BootEnding
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
         case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
+        case _ where looks != nil: ending = .timedOut
         case .timedOut: ending = .timedOut
         case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
             // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
@@ -71,19 +69,44 @@ package struct Boot: Sendable {
         case .exited(let status): ending = BootEnding(status: status)
         case .signalled(let signal): ending = .other(128 + signal)
         }
-        return BootReport(
+        var found = BootReport(
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)),
             counters: CounterReport(parsing: reported), ending: ending,
             seconds: start.duration(to: .now).seconds, limit: seconds,
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 sandbox.inside(image), with: machine.image)
         )
+        found.diagnosis = await diagnosis(of: found, looks: looks ?? [], directory: directory)
+        return found
     }
 
     private static let imageInside = "/image"
 
-    private func arguments(nonce: String, image: String, console: String, report: String) -> [String] {
-        var arguments = machine.arguments(image: image) + ["-serial", "file:\(console)", "-serial", "file:\(report)"]
+    /// QEMU's, with a directory for what the boot leaves.
+    func sandbox(_ directory: FilePath) -> Sandbox {
+        var sandbox = Sandbox(directory)
+        sandbox.readable = [(outside: image, inside: Self.imageInside)]
+        sandbox.limits.memory = machine.addressSpace
+        sandbox.limits.seconds = seconds
+        sandbox.limits.output = 16 << 10
+        sandbox.limits.fileSize = Self.outputLimit
+        return sandbox
+    }
+
+    /// - Parameter more: further arguments.
+    func qemu(in sandbox: Sandbox, nonce: String, _ more: [String] = []) async throws -> CommandResult {
+        // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
+        let place = "TMPDIR=\(sandbox.inside(sandbox.directory))"
+        return try await sandbox.run("env", [place, "qemu-system-x86_64"] + arguments(nonce: nonce, in: sandbox) + more)
+    }
+
+    private func arguments(nonce: String, in sandbox: Sandbox) -> [String] {
+        let inside = { sandbox.inside(sandbox.directory.appending($0)) }
+        var arguments =
+            machine.arguments(image: sandbox.inside(image)) + [
+                "-qmp", Monitor.argument(in: sandbox.inside(sandbox.directory)),
+                "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
+            ]
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.
@@ -97,7 +120,7 @@ package struct Boot: Sendable {
         return arguments
     }
 
-    private static func randomNonce() -> String {
+    static func randomNonce() -> String {
         var generator = SystemRandomNumberGenerator()
         return (0..<16).map { _ in
             let byte = String(UInt8.random(in: 0...255, using: &generator), radix: 16)

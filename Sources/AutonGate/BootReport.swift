@@ -16,6 +16,9 @@ package struct BootReport: Sendable {
     package var limit: Double
     /// QEMU's own complaint.
     package var complaint: String
+    /// Where a bad boot was and why, as far as that was found out: what there is of code in a hang, of the exception behind
+    /// a triple fault, of a panic's callers.
+    package var diagnosis: [String] = []
 
     package var consoleLines: [String] { Text.lines(console) }
 

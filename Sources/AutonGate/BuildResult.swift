@@ -25,8 +25,15 @@ package struct BuildResult: Sendable {
         }
     }
 
-    /// The compiler's own words, without make's.
-    package var diagnostics: [String] { Text.head(lines, 40) }
+    /// The compiler's own words, without make's: the first errors with all that belongs to them.
+    package var diagnostics: [String] {
+        // What goes before an error is told by the lines of its source and by notes, none of which begins an error.
+        let starts = lines.indices.filter { lines[$0].contains(" error: ") || lines[$0].contains("undefined reference") }
+        let ends = starts.dropFirst() + [lines.count]
+        return Text.head(lines, max(ends.last { $0 <= Self.longest } ?? 0, min(Self.longest, ends.first ?? 0)))
+    }
+
+    private static let longest = 20
 
     private var lines: [String] {
         let said = Text.lines(result.errors.text)

@@ -40,7 +40,7 @@ package func reason(for verdict: Verdict) -> Reason {
     let failed = verdict.checks.filter { $0.status == .failed }
     return Reason(
         attempt: verdict.attempt, stage: .gate, summary: failed.first.map(line) ?? "no check was made",
-        details: failed.flatMap { check in [line(check)] + check.evidence.filter { $0 != check.detail } })
+        details: Text.head(failed.flatMap { check in [line(check)] + check.evidence.filter { $0 != check.detail } }, 24))
 }
 
 private func line(_ check: Check) -> String {

@@ -66,8 +66,10 @@ extension Checklist {
 }
 
 extension BootReport {
-    /// What shows a bad boot: what the tests said that did not pass, what is wrong with the report, and the last that
-    /// the kernel printed.
+    private static let lines = 20
+
+    /// What shows a bad boot, in about as many lines as one reads: why it ended, what is wrong with the report, what the
+    /// tests said that did not pass, and the last that the kernel printed.
     var evidence: [String] {
         let bad = report.tests.filter { $0.outcome == .notOk || $0.outcome == .missing }
         let tests = bad.flatMap { test in
@@ -75,7 +77,11 @@ extension BootReport {
         }
         let problems = ending == .passed || ending == .failed ? report.problems.map { "report: \($0)" } : []
         let console = consoleLines
-        return Text.head(problems, 10) + Text.head(tests, 40)
-            + (console.isEmpty ? ["console: nothing printed"] : ["console:"] + Text.tail(console, 20).map { "  " + $0 })
+        var lines = Text.head(diagnosis, 10) + Text.head(problems, 3)
+        // The console has at least five lines, if there are so many; heading and omissions have theirs.
+        lines += Text.head(tests, Self.lines - lines.count - min(console.count, 5) - 3)
+        let room = Self.lines - lines.count - 2
+        return lines
+            + (console.isEmpty ? ["console: nothing printed"] : ["console:"] + Text.tail(console, room).map { "  " + $0 })
     }
 }

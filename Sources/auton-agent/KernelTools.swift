@@ -57,7 +57,7 @@ struct TestTool: AgentTool {
         }
         let suites = (input["suites"]?.array ?? []).compactMap(\.string)
         let boot = try await Boot(image: build.image, suites: suites, seconds: limits.bootSeconds).run()
-        var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"]
+        var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"] + boot.diagnosis
         for test in boot.report.tests {
             lines.append("\(test.outcome.rawValue) \(test.name)")
             if test.outcome != .ok { lines += test.diagnostics.map { "    \($0)" } }

@@ -32,6 +32,21 @@ import Testing
         #expect(!result.diagnostics.contains { $0.contains(kernel.path.string) })
     }
 
+    /// What is cut off is whole errors, and of many they are the first.
+    @Test func ofManyErrorsTheFirstAreShown() async throws {
+        let clashes = (1...9).map { "int f\($0);\nchar f\($0);\n" }.joined()
+        let kernel = try Temporary.kernel(["tests/a.c": clashes])
+        let result = try await Build.run(in: kernel.path)
+        #expect(result.failure == "9 errors")
+        #expect(result.diagnostics.count <= 21)
+        #expect(result.diagnostics.first == "tests/a.c:2:6: error: conflicting types for 'f1'; have 'char'")
+        #expect(result.diagnostics.contains { $0.contains("tests/a.c:1:5: note: previous declaration of 'f1'") })
+        #expect(result.diagnostics.last?.hasSuffix("more lines]") == true)
+        #expect(
+            result.diagnostics.filter { $0.contains(" error: ") }.count
+                == result.diagnostics.filter { $0.contains(" note: ") }.count)
+    }
+
     @Test func anotherMakefileIsNotTaken() async throws {
         let kernel = try Temporary.kernel(["GNUmakefile": "all:\n\tmkdir -p build; echo forged >build/kernel.elf\n"])
         let image = try await Build.run(in: kernel.path).image

@@ -58,7 +58,8 @@ struct KTAPOracle {
             counts[token.outcome.rawValue, default: 0] += 1
             let run = since.firstIndex { $0.kind == "run" } ?? 0
             if since[..<run].contains(where: { $0.level > 0 }) { return nil }
-            let children = Array(since[run...].filter { $0.kind != "nonce" }.drop { $0.level == 0 }.reversed().drop { $0.level == 0 }.reversed())
+            let inside = since[run...].filter { $0.kind != "nonce" }.drop { $0.level == 0 }
+            let children = Array(inside.reversed().drop { $0.level == 0 }.reversed())
             results.append(
                 TestResult(name: token.name, outcome: children.isEmpty || passes(children, 1) ? token.outcome : .notOk))
             since = []

@@ -40,8 +40,8 @@ void harness_run(void);
 /* Leaves through debug-exit; halts for good where there is no such device. */
 _Noreturn void harness_exit(uint8_t code);
 
-/* The last act of a kernel's panic: reports `# panic: why` and leaves with HARNESS_PANIC. Needs nothing but
- * a stack, so it may be called at any time. */
+/* The last act of a kernel's panic: reports `# panic: why` and `# trace ADDRESS…`, the calls that led here by the chain
+ * of saved RBPs, and leaves with HARNESS_PANIC. Needs nothing but a stack, so it may be called at any time. */
 _Noreturn void harness_panic(const char *why);
 
 /* ---- registration ---- */

@@ -19,12 +19,47 @@ _Noreturn void harness_exit(uint8_t code)
 		__asm__ volatile("cli; hlt");
 }
 
+/* Whether two words at `frame` may be read: they lie in the image's data, or on a page that has been read from. */
+static bool is_frame(uintptr_t frame, uintptr_t read)
+{
+	if (frame % 8 || frame <= read)
+		return false;
+	if ((frame ^ read) < 4096 && (frame & 4095) <= 4096 - 16)
+		return true;
+	return frame >= harness_addr(__data_start) && frame <= harness_addr(__kernel_end) - 16;
+}
+
+/* `# trace ADDRESS…`: where calls on the stack return to, innermost first. Whatever a smashed frame pointer says,
+ * nothing is read but what can be; should even that go wrong, the panic has been told, and is not traced again. */
+static void report_trace(const uintptr_t *frame)
+{
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
+	report_raw("# trace");
+	for (int depth = 0; depth < 16; depth++) {
+		const uintptr_t to = frame[1], next = frame[0];
+
+		if (to < harness_addr(__text_start) || to >= harness_addr(__text_end))
+			break;
+		report_char(' ');
+		report_value(to, false);
+		if (!is_frame(next, (uintptr_t)frame))
+			break;
+		frame = (const uintptr_t *)next;
+	}
+	report_end();
+}
+
 _Noreturn void harness_panic(const char *why)
 {
 	report_fresh_line();
 	report_raw("# panic: ");
 	report_text(why ? why : "(no reason given)");
 	report_end();
+	report_trace(__builtin_frame_address(0));
 	harness_exit(HARNESS_PANIC);
 }
 
