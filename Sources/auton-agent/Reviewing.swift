@@ -58,6 +58,14 @@ extension Agent {
         return review
     }
 
+    /// The functions that the change touches, by file; empty if the verdict does not tell.
+    private func touched(by verdict: Verdict) -> String {
+        let files = (verdict.change?.files ?? []).filter { !$0.functions.isEmpty }
+        guard !files.isEmpty else { return "" }
+        return "\nThese functions are touched:\n"
+            + files.map { "\($0.path): \($0.functions.joined(separator: ", "))\n" }.joined()
+    }
+
     private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
         let diff = try await workspace.git.run(
             "diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
@@ -75,7 +83,7 @@ extension Agent {
 
             The gate accepted it: it builds without warnings, boots, and these tests ran:
             \(tests)
-
+            \(touched(by: verdict))
             The work tree is the candidate's. The change:
 
             \(shown.text)
