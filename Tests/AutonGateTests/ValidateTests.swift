@@ -22,10 +22,6 @@ import Testing
     }
 
     private func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> CommandResult {
-        try await run(arguments, environment: environment)
-    }
-
-    private func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> CommandResult {
         var command = Command(
             Self.program.string, ["--mailbox", mailbox.root.string, "--workspace", ws.workspace.root.string] + arguments)
         command.environment.merge(environment) { _, new in new }
@@ -183,16 +179,19 @@ import Testing
                     baseTree: try await ws.git.tree(of: main), outcome: .finished, summary: "",
                     provenance: Provenance(model: "m", transcript: "sha256:0", turns: 1, usage: TokenUsage())))
         }
-        let limit = ["--json", "--timeout", "4"]
+        let places = ["--mailbox", mailbox.root.string, "--workspace", ws.workspace.root.string, "--json", "--timeout", "4"]
+        let judge: @Sendable ([String]) async throws -> Verdict = { candidate in
+            try Self.timeless(try await Command(Self.program.string, places + candidate).run())
+        }
         let atOnce = try await withThrowingTaskGroup(of: (String, Verdict).self) { group in
             for (name, commit) in commits {
-                group.addTask { ("task \(name)", try Self.timeless(try await run(["\(name)-001"] + limit))) }
-                group.addTask { ("hand \(name)", try Self.timeless(try await run(["--commit", commit] + limit))) }
+                group.addTask { ("task \(name)", try await judge(["\(name)-001"])) }
+                group.addTask { ("hand \(name)", try await judge(["--commit", commit])) }
             }
             return try await group.reduce(into: [String: Verdict]()) { $0[$1.0] = $1.1 }
         }
         for (name, commit) in commits {
-            let alone = try Self.timeless(try await run(["--commit", commit] + limit))
+            let alone = try await judge(["--commit", commit])
             #expect(atOnce["hand \(name)"] == alone)
             #expect(alone.accepted == ["a", "d"].contains(name))
             let failed = { (verdict: Verdict?) in verdict?.checks.filter { $0.status == .failed } }
