@@ -4,6 +4,8 @@
 struct AssemblerSource: Sendable {
     /// The words of each line that has any.
     private(set) var lines: [[Token]] = []
+    /// Lines with brackets so deep that they are not read.
+    private(set) var tooDeep: [Int] = []
 
     init(_ text: [UInt8]) {
         var words: [Token] = []
@@ -21,10 +23,15 @@ struct AssemblerSource: Sendable {
                 if words[1].isIdentifier("comment") { skipsComment = true }
                 if words[1].isIdentifier("endcomment") { (skipsComment, words) = (false, []) }
             }
-            if !words.isEmpty && !skipsComment { lines.append(words) }
+            if !skipsComment { add(words) }
             words = []
         }
-        if !words.isEmpty { lines.append(words) }
+        add(words)
+    }
+
+    private mutating func add(_ words: [Token]) {
+        guard let first = words.first else { return }
+        if CSource.depth(of: words) > CSource.deepest { tooDeep.append(first.line) } else { lines.append(words) }
     }
 
     private static func split(_ line: ArraySlice<UInt8>, _ number: Int, into words: inout [Token]) {

@@ -1,4 +1,5 @@
 import AutonKit
+import SystemPackage
 
 /// Many blobs of a repository, read by one git process.
 enum Blobs {
@@ -6,8 +7,17 @@ enum Blobs {
     static func sizes(of blobs: [String], in git: Git) async throws -> [String: Int] {
         let wanted = Set(blobs).filter { $0.contains { $0 != "0" } }.sorted()
         if wanted.isEmpty { return [:] }
-        let answer = try await git.run(
-            "cat-file", "--batch-check=%(objectname) %(objectsize)", input: wanted.map { $0 + "\n" }.joined())
+        let result = try await git.result(
+            ["cat-file", "--batch-check=%(objectname) %(objectsize)"], input: wanted.map { $0 + "\n" }.joined())
+        guard result.succeeded else {
+            let why = Text.lines(result.errors.text).first ?? "no message"
+            // Whoever cloned it left them out; nothing is fetched here.
+            let isPartial = why.contains("promisor")
+            throw AutonError(
+                isPartial ? .badInput : .bug, isPartial ? "a partial clone without the files" : "git cat-file failed: \(why)",
+                at: git.directory.string)
+        }
+        let answer = result.output.text
         return Dictionary(
             answer.split(separator: "\n").compactMap { line in
                 let words = line.split(separator: " ")
@@ -31,7 +41,7 @@ enum Blobs {
             guard words.count == 2, let size = Int(words[1]), rest.endIndex - end > size + 1 else {
                 throw AutonError(.bug, "git cat-file: not a blob: \(words.joined(separator: " "))")
             }
-            found[String(words[0])] = Array(rest[(end + 1)...(end + size)])
+            found[String(words[0])] = Array(rest[(end + 1)..<(end + 1 + size)])
             rest = rest[(end + size + 2)...]
         }
         return found

@@ -12,6 +12,8 @@ struct CSource: Sendable {
     /// What is code, directives left out.
     private(set) var tokens: [Token] = []
     private(set) var directives: [Directive] = []
+    /// What it defines and declares, in its order.
+    var units: [CUnit] = []
     /// What hides code from a reader, by its line.
     private(set) var disguises: [(line: Int, what: String)] = []
 
@@ -30,6 +32,24 @@ struct CSource: Sendable {
         }
         if let words = directive { end(words, lexer) }
         disguises = lexer.disguises
+        let deepest = findUnits()
+        // What no person writes is not read further: it could cost more time than there is.
+        if max(deepest, directives.map { Self.depth(of: $0.words) }.max() ?? 0) > Self.deepest {
+            (tokens, directives, units) = ([], [], [])
+            disguises.append((1, "brackets or conditions nested deeper than \(Self.deepest)"))
+        }
+    }
+
+    static let deepest = 100
+
+    static func depth(of words: [Token]) -> Int {
+        var depth = 0, deepest = 0
+        for word in words where word.kind == .punctuator {
+            if ["(", "[", "{"].contains(word.text) { depth += 1 }
+            if [")", "]", "}"].contains(word.text) { depth = max(0, depth - 1) }
+            deepest = max(deepest, depth)
+        }
+        return deepest
     }
 
     private mutating func end(_ words: [Token], _ lexer: CLexer) {

@@ -15,9 +15,11 @@ struct CUnit: Sendable {
 }
 
 extension CSource {
-    /// The units of the file in their order.
-    var units: [CUnit] {
-        var units: [CUnit] = []
+    /// Finds the units of the file.
+    ///
+    /// - Returns: how deep its brackets, or its conditions, are nested.
+    mutating func findUnits() -> Int {
+        var deepest = 0
         var start = 0, depth = 0, body: Int?, isFunction = false
         var branches: [Int] = []
         var waiting = directives[...]
@@ -26,7 +28,9 @@ extension CSource {
             while let directive = waiting.first, directive.position <= index {
                 waiting = waiting.dropFirst()
                 switch directive.name {
-                case "if", "ifdef", "ifndef": branches.append(depth)
+                case "if", "ifdef", "ifndef":
+                    branches.append(depth)
+                    deepest = max(deepest, branches.count)
                 case "else", "elif": depth = branches.last ?? depth
                 case "endif": _ = branches.popLast()
                 default: break
@@ -49,11 +53,12 @@ extension CSource {
             case ";": ends = depth == 0
             default: continue
             }
+            deepest = max(deepest, depth)
             guard ends else { continue }
             units.append(unit(start...index, body: isFunction ? body : nil))
             (start, body, isFunction) = (index + 1, nil, false)
         }
-        return units
+        return deepest
     }
 
     private func unit(_ words: ClosedRange<Int>, body: Int?) -> CUnit {

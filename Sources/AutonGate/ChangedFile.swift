@@ -48,7 +48,12 @@ package struct ChangedFile: Sendable {
     }
 
     /// Whether its contents are looked at: files, and the paths of links.
-    var isReadable: Bool { max(oldSize ?? 0, newSize ?? 0) <= Change.largestFile }
+    var isReadable: Bool {
+        [(oldMode, oldSize), (newMode, newSize)].allSatisfy { mode, size in
+            // A submodule has none here.
+            mode == 0 || mode == 0o160000 || size.map { $0 <= Change.largestFile } ?? false
+        }
+    }
 
     mutating func read(old: [UInt8]?, new: [UInt8]?) {
         text = new

@@ -4,7 +4,7 @@ struct ConstantParser {
     var rest: ArraySlice<Token>
     /// Deeper nesting than any person writes is not read.
     private var depth = 0
-    private static let deepest = 50
+    private static let deepest = 100
 
     init(constants: Constants, rest: ArraySlice<Token>) {
         self.constants = constants
@@ -17,6 +17,9 @@ struct ConstantParser {
     ]
 
     mutating func expression() -> Constants.Value {
+        depth += 1
+        defer { depth -= 1 }
+        guard depth < Self.deepest else { return .unknown }
         let value = binary(1)
         guard rest.first?.isPunctuator("?") == true else { return value }
         rest = rest.dropFirst()
@@ -42,7 +45,9 @@ struct ConstantParser {
     }
 
     private mutating func unary() -> Constants.Value {
-        guard let token = rest.first else { return .unknown }
+        depth += 1
+        defer { depth -= 1 }
+        guard depth < Self.deepest, let token = rest.first else { return .unknown }
         let zero = Constants.Value.exact([0])
         switch (token.kind, token.text) {
         case (.punctuator, "-"):

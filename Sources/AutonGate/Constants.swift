@@ -26,7 +26,7 @@ struct Constants {
     }
 
     /// A name with more values than this is a variable that could be anything.
-    private static let most = 64
+    private static let most = 16
 
     let numeral: @Sendable (String) -> Int?
     private(set) var values: [String: Value] = [:]

@@ -52,12 +52,14 @@ package struct DisguiseRule: DiffRule {
     }
 
     private static func found(in source: AssemblerSource) -> [Finding] {
-        source.lines.compactMap { line in
-            guard line.count > 2, line[0].isPunctuator("%"), line[1].text.lowercased().hasSuffix("macro") else { return nil }
-            let isInstruction = ["mov", "call", "jmp", "in", "out", "global", "extern", "section"].contains(
-                line[2].text.lowercased())
-            return isInstruction ? Finding(what: "gives another meaning to \(line[2].text)", line: line[2].line) : nil
-        }
+        let deep = source.tooDeep.map { Finding(what: "brackets nested deeper than \(CSource.deepest)", line: $0) }
+        return deep
+            + source.lines.compactMap { line in
+                guard line.count > 2, line[0].isPunctuator("%"), line[1].text.lowercased().hasSuffix("macro") else { return nil }
+                let isInstruction = ["mov", "call", "jmp", "in", "out", "global", "extern", "section"].contains(
+                    line[2].text.lowercased())
+                return isInstruction ? Finding(what: "gives another meaning to \(line[2].text)", line: line[2].line) : nil
+            }
     }
 
     /// Characters that are not shown, or that change the order in which others are shown.

@@ -11,6 +11,8 @@ extension PortsC {
             "insw", "insl", "io_outb", "io_inb", "port_outb", "port_inb", "io_write8", "io_read8", "outportb", "inportb",
         ]
 
+        private static let mostParameters = 32
+
         init(_ sources: [CSource]) {
             for function in Self.functions { takers[function] = [0] }
             // Names stand for other names, and functions hand on to functions: twice more is enough for what a person writes.
@@ -84,7 +86,8 @@ extension PortsC {
                 operands += positions.filter { $0 < arguments.count }.map { arguments[$0] }
             }
             for operand in operands {
-                for (place, name) in parameters.enumerated() where operand.contains(where: { $0.isIdentifier(name) }) {
+                for (place, name) in parameters.prefix(Self.mostParameters).enumerated()
+                where operand.contains(where: { $0.isIdentifier(name) }) {
                     takers[function, default: []].insert(place)
                 }
             }

@@ -32,7 +32,7 @@ enum ReservedAssembler {
                 } else if HarnessNames.sections.contains(where: name.contains) {
                     add("touches the harness's tables: \(name)", word)
                 }
-                beside.append(name)
+                beside = beside.suffix(3) + [name]
                 for start in 0..<max(0, beside.count - 1) {
                     if let joined = HarnessNames.pasted(beside[start...]), joined.hasSuffix(name) {
                         add("joins words to \(joined) of the harness", word)

@@ -46,7 +46,8 @@ struct Secret: Sendable {
         // Within a longer word it is something else.
         for start in bytes.indices where start == 0 || !isWord(bytes[start - 1]) {
             for form in formsByFirstByte[bytes[start]] ?? [] where bytes[start...].starts(with: form.beginning.utf8) {
-                let count = bytes[(start + form.beginning.utf8.count)...].prefix { form.allows($0) }.count
+                let rest = bytes[(start + form.beginning.utf8.count)...].prefix(form.count.upperBound + 1)
+                let count = rest.prefix { form.allows($0) }.count
                 if form.count.contains(count) { return form.what }
             }
         }
@@ -71,7 +72,7 @@ struct Secret: Sendable {
     /// Three parts, of which the first two are JSON objects.
     private static func isWebToken(_ bytes: [UInt8]) -> Bool {
         places(of: "eyJ", in: bytes).contains { start in
-            let parts = bytes[start...].prefix { isWord($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
+            let parts = bytes[start...].prefix(4096).prefix { isWord($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
                 .split(separator: UInt8(ascii: "."))
             return parts.count == 3 && parts[1].starts(with: "eyJ".utf8) && parts.allSatisfy { $0.count >= 10 }
         }

@@ -46,17 +46,19 @@ extension Change {
 }
 
 extension ChangedFile {
+    /// More functions of one file than this are not told.
+    private static let mostFunctions = 200
+
     /// The functions, tests and labels that a hunk touches, in the order of the file; then those that are gone.
     var functions: [String] {
         let new = newC.map(Self.places) ?? newAssembler.map(Self.places) ?? []
         let old = oldC.map(Self.places) ?? oldAssembler.map(Self.places) ?? []
         let names = Set(new.map(\.name))
-        let touched = new.filter { place in hunks.contains { Self.touches($0.newStart, $0.added.count, place.lines) } }
-        let gone = old.filter { place in
-            !names.contains(place.name) && hunks.contains { Self.touches($0.oldStart, $0.removed.count, place.lines) }
-        }
+        let added = hunks.map { ($0.newStart, $0.added.count) }, removed = hunks.map { ($0.oldStart, $0.removed.count) }
+        let touched = new.filter { Self.touches($0.lines, added) }
+        let gone = old.filter { !names.contains($0.name) && Self.touches($0.lines, removed) }
         var seen: Set<String> = []
-        return (touched + gone).map(\.name).filter { seen.insert($0).inserted }
+        return Array((touched + gone).map(\.name).filter { seen.insert($0).inserted }.prefix(Self.mostFunctions))
     }
 
     private typealias Place = (name: String, lines: ClosedRange<Int>)
@@ -76,9 +78,16 @@ extension ChangedFile {
         }
     }
 
-    /// Whether `count` lines from `start` on are among `lines`; of none, whether their place is inside.
-    private static func touches(_ start: Int, _ count: Int, _ lines: ClosedRange<Int>) -> Bool {
-        if count == 0 { return start >= lines.lowerBound && start < lines.upperBound }
-        return start <= lines.upperBound && start + count - 1 >= lines.lowerBound
+    /// Whether one of the ranges of lines, which are in order, is among `lines`; of no lines, whether their place is
+    /// inside.
+    private static func touches(_ lines: ClosedRange<Int>, _ ranges: [(start: Int, count: Int)]) -> Bool {
+        var low = 0, high = ranges.count
+        while low < high {
+            let middle = (low + high) / 2
+            let last = ranges[middle].start + max(1, ranges[middle].count) - 1
+            if last < lines.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        guard low < ranges.count else { return false }
+        return ranges[low].count == 0 ? ranges[low].start < lines.upperBound : ranges[low].start <= lines.upperBound
     }
 }

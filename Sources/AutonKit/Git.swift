@@ -6,6 +6,8 @@ package struct Git: Sendable {
     package let directory: FilePath
     package var workTree: FilePath?
     package var index: FilePath?
+    /// Whether git is kept from running any program, itself included, as it does to fetch what a partial clone lacks.
+    package var isAlone = false
 
     /// - Parameter directory: the repository itself (the `.git` directory).
     package init(directory: FilePath, workTree: FilePath? = nil, index: FilePath? = nil) {
@@ -33,7 +35,12 @@ package struct Git: Sendable {
         environment["GIT_DIR"] = directory.string
         environment["GIT_WORK_TREE"] = workTree?.string
         environment["GIT_INDEX_FILE"] = index?.string
-        var command = Command("git", Self.settings + arguments, environment: environment)
+        let program = isAlone ? Tools.find("git")?.string ?? "git" : "git"
+        if isAlone {
+            environment["PATH"] = "/nonexistent"
+            environment["GIT_EXEC_PATH"] = "/nonexistent"
+        }
+        var command = Command(program, Self.settings + arguments, environment: environment)
         // Diff and add take their paths from where they are run.
         command.directory = workTree
         command.input = Array(input.utf8)

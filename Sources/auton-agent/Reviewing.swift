@@ -74,6 +74,14 @@ extension Agent {
             + lines.joined(separator: "\n") + "\n"
     }
 
+    /// The functions that the change touches, by file; empty if the verdict does not tell.
+    private func touched(by verdict: Verdict) -> String {
+        let files = (verdict.change?.files ?? []).filter { !$0.functions.isEmpty }
+        guard !files.isEmpty else { return "" }
+        return "\nThese functions are touched:\n"
+            + files.map { "\($0.path): \($0.functions.joined(separator: ", "))\n" }.joined()
+    }
+
     private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
         let diff = try await workspace.git.run(
             "diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
@@ -91,7 +99,7 @@ extension Agent {
 
             The gate accepted it: it builds without warnings, boots, and these tests ran:
             \(tests)
-            \(Self.slower(candidate, verdict))
+            \(touched(by: verdict))\(Self.slower(candidate, verdict))
             The work tree is the candidate's. The change:
 
             \(shown.text)

@@ -17,7 +17,9 @@ struct AnyRepository {
         guard let found = try Self.find(from: place) else {
             throw AutonError(.badInput, "not a git repository", at: place.string)
         }
-        git = Git(directory: found)
+        var git = Git(directory: found)
+        git.isAlone = true
+        self.git = git
         let opened = try await git.result(["rev-parse", "--git-dir"])
         guard opened.succeeded else {
             let why = opened.errors.text.split(separator: "\n").first.map(String.init) ?? "git cannot open it"

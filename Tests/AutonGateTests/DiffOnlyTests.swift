@@ -151,15 +151,24 @@ import Testing
         try Files.removeTree(FilePath(ran))
         let before = try await files(repository)
         #expect(try await run("--repository", "repo", "main~2", "main~").ending == .exited(0))
-        let missing = try await run("--repository", "repo", "main~", "main")
-        #expect(missing.ending == .exited(1))
-        #expect(missing.output.text.contains("lib/a.c: its contents are missing"))
+        #expect(
+            try await error("--repository", "repo", "main~", "main")
+                == "auton-validate: a partial clone without the files: DIR/repo/.git")
         #expect(!Files.exists(FilePath(ran)))
         #expect(try await files(repository) == before)
     }
 
     private func files(_ directory: FilePath) async throws -> String {
         try await Command("find", [directory.string, "-printf", "%p %s %T@\\n"]).run().line
+    }
+
+    @Test func missingContentsAreRefused() async throws {
+        try await make()
+        let blob = try await git("rev-parse", "main:lib/a.c")
+        try Files.removeTree(place.path.appending("repo/.git/objects/\(blob.prefix(2))/\(blob.dropFirst(2))"))
+        let missing = try await run("--repository", "repo", "main~", "main")
+        #expect(missing.ending == .exited(1))
+        #expect(missing.output.text.contains("lib/a.c: its contents are missing"))
     }
 
     /// A commit that the repository lets another stand for is still what its id says.

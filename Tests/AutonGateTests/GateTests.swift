@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func aBootThatHangs() async throws {
-        let code = Scaffold.hostile("KTEST(demo, hangs) { for (;;); }")
+        let code = "#include \"harness.h\"\nKTEST(demo, hangs) { for (;;); }\n"
         let judgement = try await judge(["tests/demo.c": .write(code)], in: try await TestWorkspace(), seconds: 3)
         #expect(failure(judgement) == ["boot: hang in demo.hangs after 3 s"])
         #expect(states(judgement)["acceptance"] == .skipped)
@@ -136,7 +136,7 @@ import Testing
         let base = try await ws.git.tree(of: "main")
         #expect(TreeRecord.find(tree: good.tree, in: ws.workspace)?.tests == good.tests)
         #expect(TreeRecord.find(tree: base, in: ws.workspace)?.passed.isEmpty == false)
-        let bad = try await judge(["tests/demo.c": .write(Scaffold.hostile("KTEST(demo, no) { KASSERT(0); }"))], in: ws)
+        let bad = try await judge(["tests/demo.c": .write(Self.good.replacing("1 + 1", with: "1"))], in: ws)
         #expect(TreeRecord.find(tree: bad.tree, in: ws.workspace) == nil)
         // A record is what the base is measured by; one that is damaged is made again.
         let path = ws.workspace.cache.appending("boot-\(base).json")

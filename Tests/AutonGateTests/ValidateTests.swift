@@ -142,6 +142,71 @@ import Testing
         #expect(try await run("--commit", "nosuch").ending == .exited(65))
     }
 
+    /// On a terminal of people who can read them, ticks; words for scripts, whatever the locale, and in the C locale.
+    @Test func ticksAreForTerminals() async throws {
+        let commit = try await ws.commit([:])
+        func shown(_ command: String, _ locale: String) async throws -> [String] {
+            let line = "\(Self.program) --workspace \(ws.workspace.root) --diff-only main \(commit)\(command)"
+            var script = Command("script", ["--quiet", "--return", "--command", line, "/dev/null"])
+            script.environment["LC_ALL"] = locale
+            let result = try await script.run()
+            #expect(result.ending == .exited(command.isEmpty ? 1 : 0))
+            return result.output.text.split(whereSeparator: \.isNewline).map { String($0.prefix { $0 != " " }) }
+        }
+        #expect(try await shown("", "C.UTF-8").prefix(3) == ["✗", "–", "✓"])
+        #expect(try await shown("", "C").prefix(3) == ["FAIL", "SKIP", "PASS"])
+        #expect(try await shown(" | cat", "C.UTF-8").prefix(3) == ["FAIL", "SKIP", "PASS"])
+    }
+
+    /// All of a verdict but its times is the same every time.
+    private static func timeless(_ result: CommandResult) throws -> Verdict {
+        var verdict = try Mailbox.decode(Verdict.self, from: result.output.bytes)
+        for index in verdict.checks.indices { verdict.checks[index].seconds = 0 }
+        return verdict
+    }
+
+    /// Good and bad ones of one workspace, judged at once as tasks and by hand: each as if it were alone.
+    @Test func severalAtOnce() async throws {
+        let codes = [
+            "a": Self.good, "b": Self.bad.replacing("one", with: "two"), "c": "int x = ;\n",
+            "d": Self.good.replacing("one", with: "four"),
+            "e": "#include \"harness.h\"\nKTEST(demo, five) { for (;;); }\n",
+        ]
+        let main = try await ws.workspace.main()
+        var commits: [String: String] = [:]
+        for (name, code) in codes {
+            let commit = try await ws.commit(["tests/\(name).c": .write(code)])
+            commits[name] = commit
+            try mailbox.file(TaskMessage.sample("\(name)-001"))
+            try mailbox.file(
+                Candidate(
+                    task: "\(name)-001", attempt: 1, branch: "b", commit: commit, tree: try await ws.git.tree(of: commit),
+                    base: main,
+                    baseTree: try await ws.git.tree(of: main), outcome: .finished, summary: "",
+                    provenance: Provenance(model: "m", transcript: "sha256:0", turns: 1, usage: TokenUsage())))
+        }
+        let places = ["--mailbox", mailbox.root.string, "--workspace", ws.workspace.root.string, "--json", "--timeout", "4"]
+        let judge: @Sendable ([String]) async throws -> Verdict = { candidate in
+            try Self.timeless(try await Command(Self.program.string, places + candidate).run())
+        }
+        let atOnce = try await withThrowingTaskGroup(of: (String, Verdict).self) { group in
+            for (name, commit) in commits {
+                group.addTask { ("task \(name)", try await judge(["\(name)-001"])) }
+                group.addTask { ("hand \(name)", try await judge(["--commit", commit])) }
+            }
+            return try await group.reduce(into: [String: Verdict]()) { $0[$1.0] = $1.1 }
+        }
+        for (name, commit) in commits {
+            let alone = try await judge(["--commit", commit])
+            #expect(atOnce["hand \(name)"] == alone)
+            #expect(alone.accepted == ["a", "d"].contains(name))
+            let failed = { (verdict: Verdict?) in verdict?.checks.filter { $0.status == .failed } }
+            #expect(failed(atOnce["task \(name)"]) == failed(alone))
+            #expect(atOnce["task \(name)"]?.change == alone.change)
+        }
+        #expect(try Files.list(ws.workspace.root.appending(".auton/worktree")) == [])
+    }
+
     @Test func usage() async throws {
         #expect(try await run().ending == .exited(64))
         #expect(try await run("demo-001", "--commit", "main").ending == .exited(64))
