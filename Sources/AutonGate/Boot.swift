@@ -101,7 +101,7 @@ package struct Boot: Sendable {
     }
 
     private func arguments(nonce: String, in sandbox: Sandbox) -> [String] {
-        let inside = { sandbox.inside(sandbox.directory.appending($0)) }
+        let inside = { (name: String) in sandbox.inside(sandbox.directory.appending(name)) }
         var arguments =
             machine.arguments(image: sandbox.inside(image)) + [
                 "-qmp", Monitor.argument(in: sandbox.inside(sandbox.directory)),
