@@ -51,7 +51,7 @@ package struct Boot: Sendable {
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
         case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
-        case _ where looks != nil: ending = .timedOut
+        case _ where !looks.isEmpty: ending = .timedOut
         case .timedOut: ending = .timedOut
         case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
             // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
@@ -71,7 +71,7 @@ package struct Boot: Sendable {
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 Self.imageInside, with: "build/kernel.elf")
         )
-        found.diagnosis = await diagnosis(of: found, looks: looks ?? [], directory: directory)
+        found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
         return found
     }
 
