@@ -53,7 +53,7 @@ package struct Boot: Sendable {
         let complaint = Text.lines(result.errors.text).first ?? ""
         switch result.ending {
         case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
-        case _ where looks != nil: ending = .timedOut
+        case _ where !looks.isEmpty: ending = .timedOut
         case .timedOut: ending = .timedOut
         case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
             // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
@@ -76,7 +76,7 @@ package struct Boot: Sendable {
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 sandbox.inside(image), with: machine.image)
         )
-        found.diagnosis = await diagnosis(of: found, looks: looks ?? [], directory: directory)
+        found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
         return found
     }
 

@@ -13,10 +13,10 @@ struct HangSampler: Sendable {
     /// Seconds until the boot counts as hung.
     var after: Double
 
-    /// Waits, looks some times, and ends QEMU; nil if cancelled before that. An odd number of milliseconds between the
-    /// looks, so that they are no echo of a timer's.
-    func run() async -> [MachineState]? {
-        guard (try? await Task.sleep(for: .seconds(after))) != nil else { return nil }
+    /// Waits, looks some times, and ends QEMU; nothing if it has ended before that or cannot be seen. An odd number of
+    /// milliseconds between the looks, so that they are no echo of a timer's.
+    func run() async -> [MachineState] {
+        guard (try? await Task.sleep(for: .seconds(after))) != nil else { return [] }
         return await OwnThread.run { look() } ?? []
     }
 
@@ -31,7 +31,8 @@ struct HangSampler: Sendable {
             guard monitor.execute("cont") != nil else { break }
             usleep(UInt32(5 + count % 7) * 1000)
         }
-        _ = monitor.execute("quit")
+        // What was not seen to be alive is not ended either: how it ends by itself, or is killed, counts.
+        if !states.isEmpty { _ = monitor.execute("quit") }
         return states
     }
 }
