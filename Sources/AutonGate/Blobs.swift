@@ -12,7 +12,7 @@ enum Blobs {
         guard result.succeeded else {
             let why = Text.lines(result.errors.text).first ?? "no message"
             // Whoever cloned it left them out; nothing is fetched here.
-            let isPartial = why.contains("promisor")
+            let isPartial = result.errors.text.contains("promisor")
             throw AutonError(
                 isPartial ? .badInput : .bug, isPartial ? "a partial clone without the files" : "git cat-file failed: \(why)",
                 at: git.directory.string)
