@@ -38,20 +38,22 @@ static uint64_t room(bool *is_short) {
     return available + smaller(status.f_ffree, UINT32_MAX) * FILE_COST;
 }
 
-/// What there is in the tree and in the directory for temporary files; all there could be where that cannot be seen.
-static uint64_t measure(void) {
-    uint64_t sum = 0;
+/// Finds out what there is in the tree and in the directory for temporary files; false if some of it is locked or too deep to
+/// be named.
+static bool measure(void) {
+    bool all = true;
+    size = 0;
     FTS *walk = fts_open((char *[]){(char *)tree, (char *)temporary, NULL}, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, NULL);
     if (!walk) fail("cannot measure the tree");
     for (FTSENT *entry; (entry = fts_read(walk));) {
         const bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
-        // What goes away meanwhile is nothing; what is locked or too deep to be named could be anything.
-        if (failed && entry->fts_errno != ENOENT && entry->fts_errno != ENOTDIR) sum = INT64_MAX;
+        // What goes away meanwhile is nothing.
+        all &= !failed || entry->fts_errno == ENOENT || entry->fts_errno == ENOTDIR;
         if (failed || entry->fts_info == FTS_DP) continue;
-        sum = smaller(sum + (uint64_t)entry->fts_statp->st_blocks * 512 + FILE_COST, INT64_MAX);
+        size += (uint64_t)entry->fts_statp->st_blocks * 512 + FILE_COST;
     }
     fts_close(walk);
-    return sum;
+    return all;
 }
 
 void disk_begin(uint64_t limit) {
@@ -62,9 +64,11 @@ void disk_begin(uint64_t limit) {
 uint64_t disk_look(void) {
     bool is_short;
     const uint64_t now = room(&is_short);
-    if (looks++ % LOOKS == 0 || now < mark) {
-        size = measure();
-        if (size > allowed) return AUTON_SANDBOX_DISK;
+    const bool has_shrunk = now < mark;
+    if (looks++ % LOOKS == 0 || has_shrunk) {
+        const bool all = measure();
+        // What cannot be seen is held to be what the room went to.
+        if (size > allowed || (has_shrunk && !all)) return AUTON_SANDBOX_DISK;
         mark = now - smaller(now, allowed - size);
     }
     struct statfs status;
@@ -77,9 +81,8 @@ uint64_t disk_blame(uint64_t ending) {
     if (ending != AUTON_SANDBOX_SHORTAGE) return ending;
     bool is_short;
     room(&is_short);
-    size = measure();
     // Files that it had removed and kept open or mapped are gone with it; the others can be counted.
-    return !is_short || size > allowed ? AUTON_SANDBOX_DISK : AUTON_SANDBOX_SHORTAGE;
+    return !is_short || !measure() || size > allowed ? AUTON_SANDBOX_DISK : AUTON_SANDBOX_SHORTAGE;
 }
 
 static bool empty(int directory) {

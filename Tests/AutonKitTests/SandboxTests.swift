@@ -70,6 +70,7 @@ import Testing
     @Test func onlyTheTreeAndTheSystemAreVisible() async throws {
         #expect(try await shell("ls /").line == "bin\ndev\netc\nkernel\nlib\nlib64\nproc\nsandbox\nsbin\ntmp\nusr")
         #expect(try await shell("ls /etc").line == "alternatives")
+        #expect(try await shell("ls -A /usr/local /usr/src; echo x >/usr/local/x").output.text == "/usr/local:\n\n/usr/src:\n")
         #expect(try await shell("pwd; cat file; ls -A /tmp").output.text == "/kernel\ninside\n")
         for path in ["/home", "/root", "/etc/passwd", "/sys", "/var", "\(directory["other"])", "\(tree)", "/kernel/../other"] {
             #expect(try await shell("test -e \(path)").ending == .exited(1), "\(path)")
