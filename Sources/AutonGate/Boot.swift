@@ -87,6 +87,7 @@ package struct Boot: Sendable {
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
         sandbox.limits.memory = machine.addressSpace
+        sandbox.limits.totalMemory = machine.addressSpace
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
         sandbox.limits.fileSize = Self.outputLimit
