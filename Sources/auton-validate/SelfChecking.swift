@@ -2,6 +2,7 @@ import AutonCommand
 import AutonGate
 import AutonKit
 import AutonSettings
+@preconcurrency import Glibc
 import SystemPackage
 
 /// The gate's self-check as a stage.
@@ -19,6 +20,8 @@ struct SelfChecking {
         }
         let check = try SelfCheck(corpus: corpus, kernel: kernel, limits: settings.sandbox.limits)
         let findings = try await check.run { finding in
+            // Each at once, also into a pipe: it takes a while.
+            defer { fflush(stdout) }
             print(finding.complaint == nil ? "PASS" : "FAIL", finding.mutant + ":", finding.complaint ?? finding.said)
         }
         let bad = findings.filter { $0.complaint != nil }

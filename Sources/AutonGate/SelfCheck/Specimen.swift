@@ -39,17 +39,34 @@ struct Specimen {
     /// The commits that the gate is to compare.
     func commits(of mutant: Mutant) async throws -> (base: String, commit: String) {
         let main = try await workspace.main()
-        let changed = try await apply(mutant.patch.replacing("@OUTSIDE@", with: outside.string), to: main, for: mutant)
-        guard mutant.isOfBase else { return (main, changed) }
+        guard let recipe = mutant.recipe else { return (main, try await apply(mutant.patch, to: main, for: mutant)) }
+        let base = try await append(recipe.replacing("@OUTSIDE@", with: outside.string), to: main, for: mutant)
         let harmless =
             "diff --git a/lib/more.c b/lib/more.c\nnew file mode 100644\n--- /dev/null\n+++ b/lib/more.c\n@@ -0,0 +1 @@\n+/* */\n"
-        return (changed, try await apply(harmless, to: changed, for: mutant))
+        return (base, try await apply(harmless, to: base, for: mutant))
     }
 
-    /// A commit with the patch applied to that of `base`; by an index of its own, so that several may be made at once.
+    /// A commit whose Makefile does more, whatever else it does.
+    private func append(_ recipe: String, to base: String, for mutant: Mutant) async throws -> String {
+        let file = directory.appending("\(mutant.name).mk")
+        let makefile = try await workspace.git.run("cat-file", "blob", "\(base):Makefile")
+        let rule = "\n\nall: mutant\n.PHONY: mutant\nmutant: build/kernel.elf\n\t\(recipe)\n"
+        try Files.write(file, Array((makefile + rule).utf8), sync: false)
+        let git = git(for: mutant)
+        try await git.run("read-tree", base)
+        let blob = try await git.run("hash-object", "-w", "--no-filters", file.string)
+        try await git.run("update-index", "--cacheinfo", "100644,\(blob),Makefile")
+        return try await git.run("commit-tree", "-p", base, "-m", mutant.summary, try await git.run("write-tree"))
+    }
+
+    /// With an index of the mutant's own, so that several may be made at once.
+    private func git(for mutant: Mutant) -> Git {
+        Git(directory: workspace.git.directory, workTree: directory, index: directory.appending("\(mutant.name).index"))
+    }
+
+    /// A commit with the patch applied to that of `base`.
     private func apply(_ patch: String, to base: String, for mutant: Mutant) async throws -> String {
-        let git = Git(
-            directory: workspace.git.directory, workTree: directory, index: directory.appending("\(mutant.name).index"))
+        let git = git(for: mutant)
         try await git.run("read-tree", base)
         if !patch.isEmpty {
             let result = try await git.result(["apply", "--cached", "--whitespace=nowarn", "-"], input: patch)

@@ -45,7 +45,7 @@ static inline void forge_print(const char *text)
 		forge_out(FORGE_COM2, (uint8_t)*text++);
 }
 
-/* Prints this boot's nonce on COM2, as the harness would. */
+/* Prints this boot's nonce, as the harness would. */
 static inline void forge_print_nonce(void)
 {
 	static const char wanted[] = "opt/auton/nonce";
@@ -68,6 +68,38 @@ static inline void forge_print_nonce(void)
 	forge_select((uint16_t)key);
 	while (size--)
 		forge_out(FORGE_COM2, forge_read());
+}
+
+/* Prints the beginning of a report: the version, and a plan such as "1..3". */
+static inline void forge_begin(const char *plan)
+{
+	forge_print("KTAP version 1\n");
+	forge_print(plan);
+	forge_print("\n");
+}
+
+/* Prints the line with a nonce: this boot's, or another one. */
+static inline void forge_nonce(const char *other)
+{
+	forge_print("# auton nonce ");
+	if (other)
+		forge_print(other);
+	else
+		forge_print_nonce();
+	forge_print("\n");
+}
+
+/* Prints the line that ends a report, with counts such as "pass 1 fail 0 skip 0". */
+static inline void forge_end(const char *other, const char *counts)
+{
+	forge_print("# auton end ");
+	if (other)
+		forge_print(other);
+	else
+		forge_print_nonce();
+	forge_print(" ");
+	forge_print(counts);
+	forge_print("\n");
 }
 
 /* Ends the boot: 0x10 says that all is well, 0x11 that a test failed. */
