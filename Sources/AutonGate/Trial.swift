@@ -21,9 +21,9 @@ struct Trial: Sendable {
 extension Checklist {
     /// Builds, boots and measures the tree in `directory`; nil if it does not build.
     ///
-    /// Three boots run at once. Time passes in one as on any machine, and that one is believed of the tests: in the two
-    /// that count instructions no interrupt comes at another place than before, so that a kernel could pass
-    /// there that fails now and then everywhere else.
+    /// Time passes in the first boot as on any machine, and that one is believed of the tests: in the two that count
+    /// instructions, at once after it, no interrupt comes at another place than before, so that a kernel could pass there
+    /// that fails now and then everywhere else.
     mutating func buildAndBoot(_ directory: FilePath, limits: RunLimits) async throws -> Trial? {
         let build = try await Build.run(in: directory, limits: limits)
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
@@ -33,26 +33,25 @@ extension Checklist {
             passed: sizes.isEmpty ? "" : "\(Text.grouped(sizes.reduce(0) { $0 + ($1.bytes >> 10) })) KiB",
             evidence: build.diagnostics)
         guard build.succeeded else { return nil }
-        async let booted = Boot(image: build.image, seconds: limits.bootSeconds).run()
         async let digest = Tools.digest(of: build.image)
-        async let measured = Measurement.take(of: build.image, seconds: limits.bootSeconds)
-        let boot = try await booted
+        let boot = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
             passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
             evidence: boot.evidence)
-        let measurement = try await measured
-        if boot.failure == nil {
-            let counts = measurement.counts
+        var counts: InstructionCounts?
+        if !hasFailed {
+            let measurement = try await Measurement.take(of: build.image, seconds: limits.bootSeconds)
+            counts = measurement.counts
+            let tests = Text.count(measurement.counts.tests.count, "test")
             add(
                 CheckName.counters, failure: measurement.failure,
-                passed:
-                    "\(Text.count(counts.tests.count, "test")) and \(Text.count(counts.benches.count, "benchmark")), twice the same",
+                passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same",
                 evidence: measurement.evidence)
         }
         return Trial(
-            image: try await digest, boot: boot, counts: hasFailed ? nil : measurement.counts, sections: sizes,
+            image: try await digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
             hasMultiboot2: elf?.hasMultiboot2 ?? false)
     }
 

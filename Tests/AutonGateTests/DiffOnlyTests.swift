@@ -144,8 +144,6 @@ import Testing
         let file = repository.appending("config")
         try Files.write(file, try Files.read(file) + Array(config.utf8), sync: false)
         // A commit whose file's contents are missing, as in a partial clone.
-        try await git("checkout", "-q", "-b", "partial", "main~")
-        try Files.removeTree(FilePath(ran))
         let blob = try await git("rev-parse", "main:lib/a.c")
         try Files.removeTree(repository.appending("objects/\(blob.prefix(2))/\(blob.dropFirst(2))"))
         try Files.removeTree(FilePath(ran))
