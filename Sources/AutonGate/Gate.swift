@@ -15,6 +15,9 @@ package struct Gate: Sendable {
     package var acceptsBrokenBase = false
     /// A check that always passes; only the self-check's own tests set it.
     var blindTo: String?
+    /// What was built of a tree that is nearly the same, for make to go on from. Only the self-check has one, of its own
+    /// specimen: what a model's tree was built to is never used again.
+    var seed: FilePath?
 
     package init(workspace: Workspace, limits: RunLimits = RunLimits(), demands: GateDemands = GateDemands()) {
         self.workspace = workspace
@@ -53,6 +56,10 @@ package struct Gate: Sendable {
         var list = Checklist(blindTo: blindTo)
         let (trees, change, worktree) = try await read(commit, base, checkout: name)
         defer { try? worktree.remove() }
+        if let seed {
+            try TemporaryCopy.copy(seed, to: worktree.root.appending("build"))
+            try Worktree.handOver(worktree.root.appending("build"))
+        }
         var judgement = Judgement(commit: commit, tree: trees[0])
 
         list.check(change, paths: task?.paths)

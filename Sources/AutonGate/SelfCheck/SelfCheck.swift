@@ -76,6 +76,7 @@ package struct SelfCheck: Sendable {
         let start = ContinuousClock.now
         var gate = Gate(workspace: specimen.workspace, limits: limits)
         gate.blindTo = blindTo
+        gate.seed = specimen.build
         if let seconds = mutant.seconds { gate.limits.bootSeconds = seconds }
         if !mutant.boots.isEmpty { gate.demands.boots = .named(mutant.boots) }
         let (base, commit) = try await specimen.commits(of: mutant)

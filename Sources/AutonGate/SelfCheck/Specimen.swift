@@ -9,6 +9,8 @@ struct Specimen {
     let workspace: Workspace
     /// A directory that nothing in the sandbox must reach; it holds a file `secret`.
     let outside: FilePath
+    /// What it was built to; most of a mutant's build is the same.
+    let build: FilePath
 
     /// - Parameter kernel: the kernel tree that has the protected side.
     init(corpus: FilePath, kernel: FilePath) async throws {
@@ -24,11 +26,23 @@ struct Specimen {
             workspace = try await Workspace.open(directory.appending("workspace"), from: source, origin: .kernel)
             try Files.createDirectories(outside)
             try Files.write(outside.appending("secret"), Array("secret\n".utf8), sync: false)
+            build = directory.appending("build")
+            try await Self.build(workspace, to: build)
             guard chmod(outside.string, 0o777) == 0 else { throw Errno(rawValue: errno) }
         } catch {
             try? Files.removeTree(directory)
             throw error
         }
+    }
+
+    private static func build(_ workspace: Workspace, to place: FilePath) async throws {
+        let worktree = try await workspace.worktree("specimen", commit: try await workspace.main())
+        defer { try? worktree.remove() }
+        let build = try await Build.run(in: worktree.root)
+        guard build.succeeded else {
+            throw AutonError(.badConfiguration, "the self-check's good kernel does not build: \(build.diagnostics.first ?? "")")
+        }
+        try TemporaryCopy.copy(worktree.root.appending("build"), to: place)
     }
 
     func remove() { try? Files.removeTree(directory) }
