@@ -73,7 +73,8 @@ let package = Package(
         .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
         .testTarget(name: "FakeModelTests", dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", system]),
         .testTarget(
-            name: "AutonComposeTests", dependencies: ["TestSupport", "auton-compose", "AutonGate", "AutonKit", "AutonMessages", system]),
+            name: "AutonComposeTests",
+            dependencies: ["TestSupport", "auton-compose", "AutonGate", "AutonKit", "AutonMessages", system]),
         .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
     ],
     swiftLanguageModes: [.v6]

@@ -19,6 +19,8 @@ package struct Boot: Sendable {
     package var runsTests = true
     /// Wall time until the boot counts as hung.
     package var seconds: Double
+    /// Where a witness is to look on as the harness sends its report.
+    var witnessed: UInt64?
 
     package init(image: FilePath, machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10) {
         self.image = image
@@ -76,11 +78,16 @@ package struct Boot: Sendable {
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 sandbox.inside(image), with: machine.image)
         )
+        if witnessed != nil {
+            let seen = Witness.seen(in: try Self.bytes(of: directory.appending(Self.witness)))
+            found.origin = Witness.difference(of: reported, from: seen).map { .foreign(after: $0) } ?? .harness
+        }
         found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
         return found
     }
 
     private static let imageInside = "/image"
+    private static let witness = "witness"
 
     /// QEMU's, with a directory for what the boot leaves.
     func sandbox(_ directory: FilePath) -> Sandbox {
@@ -90,7 +97,8 @@ package struct Boot: Sendable {
         sandbox.limits.totalMemory = machine.addressSpace
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
-        sandbox.limits.fileSize = Self.outputLimit
+        // A witness says a kilobyte of each byte.
+        sandbox.limits.fileSize = witnessed == nil ? Self.outputLimit : 512 << 20
         return sandbox
     }
 
@@ -108,6 +116,7 @@ package struct Boot: Sendable {
                 "-qmp", Monitor.argument(in: sandbox.inside(sandbox.directory)),
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
+        if let witnessed { arguments += Witness.arguments(place: witnessed, log: inside(Self.witness)) }
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.

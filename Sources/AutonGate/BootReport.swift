@@ -20,6 +20,17 @@ package struct BootReport: Sendable {
     /// a triple fault, of a panic's callers.
     package var diagnosis: [String] = []
 
+    /// Whether the harness was seen to send the report.
+    package enum Origin: Sendable, Equatable {
+        /// Nobody looked on.
+        case unknown
+        case harness
+        /// The number of bytes after which it is another's, or not what was sent.
+        case foreign(after: Int)
+    }
+
+    package var origin = Origin.unknown
+
     package var consoleLines: [String] { Text.lines(console) }
 
     /// Nil if all is well; else one line that says what is not, and in which test. The same for every boot of the

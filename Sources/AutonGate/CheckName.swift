@@ -5,6 +5,7 @@ package enum CheckName {
     static let changes = "changes"
     static let build = "build"
     static let boot = "boot"
+    static let origin = "origin"
     static let counters = "counters"
     static let reproducible = "reproducible"
     static let regression = "regression"
@@ -16,7 +17,7 @@ package enum CheckName {
 
     static let ofDiff = [changes] + DiffRules.names
     static let ofTree = [
-        build, boot, counters, reproducible, regression, acceptance, newTests, console, speed, boots,
+        build, boot, origin, counters, reproducible, regression, acceptance, newTests, console, speed, boots,
     ]
     /// All that the gate looks at, in its order.
     package static let all = ofDiff + ofTree

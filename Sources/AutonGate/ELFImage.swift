@@ -8,22 +8,20 @@ struct ELFImage {
         var size: Int
         /// Whether it takes memory when the image runs.
         var isLoaded: Bool
+        /// Where it is in the file, if it is there.
+        fileprivate var offset: Int
     }
 
     /// In the file's order.
     let sections: [Section]
+    private let bytes: [UInt8]
 
     private static let headerSize = 64, sectionSize = 64
     private static let longestName = 64
 
     /// Nil for what is no such file, or has no sections that can be read.
     init?(_ bytes: [UInt8]) {
-        func number(_ offset: Int, _ count: Int) -> Int? {
-            guard offset >= 0, offset <= bytes.count - count else { return nil }
-            var value: UInt64 = 0
-            for byte in bytes[offset..<offset + count].reversed() { value = value << 8 | UInt64(byte) }
-            return Int(exactly: value)
-        }
+        func number(_ offset: Int, _ count: Int) -> Int? { Self.number(bytes, offset, count).flatMap { Int(exactly: $0) } }
         guard bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46, 2, 1]),
             let table = number(0x28, 8), let entry = number(0x3a, 2), let count = number(0x3c, 2), let names = number(0x3e, 2),
             entry == Self.sectionSize, names < count, table <= bytes.count, count * entry <= bytes.count - table,
@@ -38,11 +36,39 @@ struct ELFImage {
         var sections: [Section] = []
         for header in stride(from: table, to: table + count * entry, by: entry) {
             guard let start = number(header, 4), let name = name(start), let flags = number(header + 8, 8),
-                let size = number(header + 0x20, 8)
+                let offset = number(header + 0x18, 8), let size = number(header + 0x20, 8)
             else { return nil }
-            sections.append(Section(name: name, size: size, isLoaded: flags & 2 != 0))
+            sections.append(Section(name: name, size: size, isLoaded: flags & 2 != 0, offset: offset))
         }
         self.sections = sections
+        self.bytes = bytes
+    }
+
+    private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64? {
+        guard offset >= 0, offset <= bytes.count - count else { return nil }
+        return bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+    }
+
+    /// The value of a global symbol. There is one of each name at most, or it would not have been linked.
+    func address(of symbol: String) -> UInt64? {
+        let entrySize = 24
+        guard let table = contents(of: ".symtab"), let strings = contents(of: ".strtab") else { return nil }
+        for entry in stride(from: table.lowerBound, through: table.upperBound - entrySize, by: entrySize) {
+            guard bytes[entry + 4] >> 4 == 1, let name = Self.number(bytes, entry, 4), name < strings.count else { continue }
+            let text = bytes[(strings.lowerBound + Int(name))..<strings.upperBound]
+            if text.starts(with: symbol.utf8) && text.dropFirst(symbol.utf8.count).first == 0 {
+                return Self.number(bytes, entry + 8, 8)
+            }
+        }
+        return nil
+    }
+
+    /// Where a section's bytes are, if they are in the file.
+    private func contents(of name: String) -> Range<Int>? {
+        guard let section = sections.first(where: { $0.name == name }), section.offset <= bytes.count,
+            section.size <= bytes.count - section.offset
+        else { return nil }
+        return section.offset..<section.offset + section.size
     }
 
     /// Whether GRUB, or a loader of the tree's own, can find a Multiboot2 header where kernel.ld puts it.

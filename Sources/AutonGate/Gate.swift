@@ -138,7 +138,9 @@ package struct Gate: Sendable {
                 judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
             }
         }
-        list.skipRest(of: [CheckName.build, CheckName.boot, CheckName.counters, CheckName.console, CheckName.boots])
+        list.skipRest(of: [
+            CheckName.build, CheckName.boot, CheckName.origin, CheckName.counters, CheckName.console, CheckName.boots,
+        ])
         judgement.checks = list.checks
         return judgement
     }

@@ -9,6 +9,8 @@ package struct Measurement: Sendable {
     /// Nil if the counts are to be believed; else one line that says why not.
     package var failure: String?
     package var evidence: [String]
+    /// Nil if the harness was seen to send the whole report; else one line that says what it did not send.
+    package var foreign: String?
 
     /// - Parameters:
     ///   - machine: where to boot it; its time is counted in any case.
@@ -22,14 +24,18 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
+        // What has the harness's symbols is the image itself.
+        if machine.path == .pvh { boot.witnessed = try Witness.place(in: image) }
+        let witnessed = boot
         async let first = counting.run()
-        async let second = counting.run()
+        async let second = witnessed.run()
         return Measurement(try await first, try await second)
     }
 
     init(_ first: BootReport, _ second: BootReport) {
         counts = first.counters.counts
         evidence = []
+        foreign = second.foreign
         let boots = [first, second]
         if let bad = boots.first(where: { $0.failure != nil }) {
             failure = "where time is counted in instructions: \(bad.failure ?? "")"
@@ -57,6 +63,15 @@ package struct Measurement: Sendable {
 }
 
 extension BootReport {
+    /// What of the report was not seen to come from the harness.
+    fileprivate var foreign: String? {
+        switch origin {
+        case .harness: nil
+        case .unknown: "the harness does not tell where it sends from"
+        case .foreign(let bytes): "the report is not what the harness sent, from byte \(bytes + 1) on"
+        }
+    }
+
     /// What is wrong with its counts.
     fileprivate var uncounted: [String] {
         let counted = Set(counters.counts.tests.map(\.name)),

@@ -45,6 +45,7 @@ extension Checklist {
             let measurement = try await Measurement.take(of: build.image, seconds: limits.bootSeconds)
             counts = measurement.counts
             let tests = Text.count(measurement.counts.tests.count, "test")
+            add(CheckName.origin, failure: measurement.foreign, passed: "the harness was seen to send it all")
             add(
                 CheckName.counters, failure: measurement.failure,
                 passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same",

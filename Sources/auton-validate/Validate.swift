@@ -22,7 +22,7 @@ struct Validate: AsyncParsableCommand {
             scope (only the task's paths), protected (nothing of the user's), weakened-tests, reserved (nothing of the \
             harness's), ports (nor its I/O ports), disguise (code is what it looks like), files (plain ones), content \
             (UTF-8, not too large), build-output, secrets, build (warnings are errors), boot (in QEMU: the exit status, the \
-            plan, every result and the boot's nonce must agree), counters (tests and benchmarks take \
+            plan, every result and the boot's nonce must agree), origin (the harness was seen to send the report), counters (tests and benchmarks take \
             the same number of instructions in two boots), reproducible (a tree that was built before gives the same image), \
             regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
             one), console (the kernel prints what acceptance/boot.console asks for), speed (no benchmark is slower than on the base, or gone), \

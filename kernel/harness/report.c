@@ -25,12 +25,20 @@ static void uart_wait(uint8_t bits)
 		__asm__ volatile("pause");
 }
 
+/* Every byte of the report leaves here and nowhere else. The gate sees from outside of the machine what the processor
+ * has sent whenever it comes to report_sent, and believes nothing else. */
+static __attribute__((noipa)) void send(uint8_t byte)
+{
+	__asm__ volatile("outb %0, %1\n\tjmp report_sent\n\t.globl report_sent\nreport_sent:"
+			 : : "a"(byte), "d"((uint16_t)DATA) : "memory");
+}
+
 void report_char(char c)
 {
 	if (!ready)
 		uart_init();
 	uart_wait(LSR_THR_EMPTY);
-	harness_outb(DATA, (uint8_t)c);
+	send((uint8_t)c);
 	line_begun = c != '\n';
 }
 
