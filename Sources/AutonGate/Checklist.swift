@@ -4,7 +4,7 @@ import AutonMessages
 struct Checklist {
     private(set) var checks: [Check] = []
     private var last = ContinuousClock.now
-    /// A check that passes whatever it finds: `SelfCheck.blindTo`.
+    /// A check that passes whatever it finds: `SelfCheck.isBlind`.
     private let blindTo: String?
 
     init(blindTo: String? = nil) { self.blindTo = blindTo }

@@ -54,7 +54,7 @@ package enum Files {
     ///
     /// - Parameter temporary: where it is written first, on the same file system; beside `path` if left out.
     package static func replace(_ path: FilePath, _ bytes: [UInt8], temporary: FilePath? = nil) throws {
-        let temporary = temporary ?? path.appending(".\(getpid()).tmp", toLastComponent: true)
+        let temporary = temporary ?? path.appending(".\(UInt64.random(in: 0 ... .max)).tmp", toLastComponent: true)
         try writeTemporary(temporary, bytes, sync: true)
         try failing("cannot rename", at: path) { try posix(rename(temporary.string, path.string)) }
         try syncDirectory(path.removingLastComponent())

@@ -23,8 +23,8 @@ package struct SelfCheck: Sendable {
     private let corpus: FilePath
     private let kernel: FilePath
     private let limits: RunLimits
-    /// A check that always passes: what a test has it do to see that it is found out.
-    var blindTo: String?
+    /// Each mutant is judged by a gate whose check of it always passes: what a test has it do to see that it is found out.
+    var isBlind = false
 
     /// Reads the corpus.
     ///
@@ -75,7 +75,7 @@ package struct SelfCheck: Sendable {
     private func judge(_ mutant: Mutant, _ specimen: Specimen) async throws -> Finding {
         let start = ContinuousClock.now
         var gate = Gate(workspace: specimen.workspace, limits: limits)
-        gate.blindTo = blindTo
+        if isBlind, case .refused(let check, _) = mutant.expectation { gate.blindTo = check }
         gate.seed = specimen.build
         if let seconds = mutant.seconds { gate.limits.bootSeconds = seconds }
         if !mutant.boots.isEmpty { gate.demands.boots = .named(mutant.boots) }
