@@ -13,6 +13,8 @@ package struct Gate: Sendable {
     /// Whether to go on without a comparison if the base itself does not pass. Main always does, so that a base that
     /// does not is an error unless somebody judges by hand.
     package var acceptsBrokenBase = false
+    /// Whether to build from nothing and keep what it comes to, for candidates to be built on: so main's trees are.
+    package var isOfMain = false
     /// A check that always passes; only the self-check's own tests set it.
     var blindTo: String?
     /// What was built of a tree that is nearly the same, for make to go on from. Only the self-check has one, of its own
@@ -56,9 +58,12 @@ package struct Gate: Sendable {
         var list = Checklist(blindTo: blindTo)
         let (trees, change, worktree) = try await read(commit, base, checkout: name)
         defer { try? worktree.remove() }
+        let builds = BuildCache(workspace: workspace)
         if let seed {
             try TemporaryCopy.copy(seed, to: worktree.root.appending("build"))
             try Worktree.handOver(worktree.root.appending("build"))
+        } else if !isOfMain {
+            builds.seed(worktree.root, from: trees[1])
         }
         var judgement = Judgement(commit: commit, tree: trees[0])
 
@@ -85,6 +90,7 @@ package struct Gate: Sendable {
         }
         list.skipRest(of: CheckName.all)
         judgement.checks = list.checks
+        if isOfMain && judgement.accepted { try await builds.keep(worktree.root, as: trees[0]) }
         return judgement
     }
 

@@ -58,3 +58,10 @@ struct TreeRecord: Codable, Equatable {
         return "\(name) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
     }.joined(separator: ", ")
 }
+
+extension Gate {
+    /// What the tests of a tree said that the gate has built and booted before, and found nothing wrong with; nil if it has not.
+    package static func tests(ofTree tree: String, in workspace: Workspace) -> [TestResult]? {
+        TreeRecord.find(tree: tree, in: workspace)?.tests
+    }
+}

@@ -73,7 +73,9 @@ struct Integrator {
     }
 
     private func judge(_ task: TaskMessage, _ candidate: Candidate, commit: String, base: String) async throws -> Judgement {
-        try await Gate(workspace: workspace, limits: limits, demands: demands).judge(
+        var gate = Gate(workspace: workspace, limits: limits, demands: demands)
+        gate.isOfMain = true
+        return try await gate.judge(
             commit: commit, base: base, task: task, slower: candidate.slower ?? [], purpose: "merge-\(task.name)")
     }
 

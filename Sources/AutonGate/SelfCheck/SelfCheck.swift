@@ -58,8 +58,8 @@ package struct SelfCheck: Sendable {
         var waiting = mutants.filter { selection?.contains($0.name) ?? true }[...]
         var findings: [Finding] = []
         try await withThrowingTaskGroup { group in
-            // One more than there are processors, since some boots do nothing but wait for their end.
-            for _ in 0...max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) {
+            // More than there are processors, since some boots do nothing but wait for their end.
+            for _ in 0...(2 * max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))) {
                 guard let mutant = waiting.popFirst() else { break }
                 group.addTask { try await judge(mutant, specimen) }
             }

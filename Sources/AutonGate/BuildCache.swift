@@ -1,0 +1,48 @@
+import AutonKit
+import SystemPackage
+
+/// What trees of main were built to, for make to go on from where a candidate changes little.
+///
+/// Only a merge's gate puts something here: of a tree that it built from nothing, by the user's Makefile, with no command of a
+/// model's. Make rebuilds what has another digest than before. That this comes to the same as a build from nothing is what
+/// the check `reproducible` sees whenever the same tree is built both ways.
+struct BuildCache: Sendable {
+    /// Trees kept; main has moved on from older ones.
+    private static let kept = 4
+
+    let workspace: Workspace
+
+    private func place(_ tree: String) -> FilePath { workspace.cache.appending("build-\(tree)") }
+
+    /// Puts what the base was built to into a checkout, if that is known.
+    func seed(_ checkout: FilePath, from baseTree: String) {
+        let source = place(baseTree), target = checkout.appending("build")
+        guard Files.isDirectory(source) else { return }
+        do {
+            try TemporaryCopy.copy(source, to: target)
+            try Worktree.handOver(target)
+        } catch {
+            // It is just being removed, or the disk is full: a build from nothing will tell.
+            try? Files.removeTree(target)
+        }
+    }
+
+    /// Keeps what a tree was built to.
+    func keep(_ checkout: FilePath, as tree: String) async throws {
+        let target = place(tree)
+        if Files.exists(target) { return }
+        let draft = target.appending(".\(UInt64.random(in: 0 ... .max)).tmp", toLastComponent: true)
+        do {
+            try TemporaryCopy.copy(checkout.appending("build"), to: draft)
+            _ = try Files.renameNew(draft, to: target)
+        } catch {
+            try? Files.removeTree(draft)
+            throw error
+        }
+        let log = try await workspace.git.run("log", "--first-parent", "--max-count=\(Self.kept)", "--format=%T", "main")
+        let names = Set(log.split(separator: "\n").map { "build-\($0)" } + ["build-\(tree)"])
+        for name in try Files.list(workspace.cache) where name.hasPrefix("build-") && !names.contains(name) {
+            try Files.removeTree(workspace.cache.appending(name))
+        }
+    }
+}
