@@ -113,7 +113,7 @@ package struct Boot: Sendable {
         let inside = { (name: String) in sandbox.inside(sandbox.directory.appending(name)) }
         var arguments =
             machine.arguments(image: sandbox.inside(image)) + [
-                "-qmp", Monitor.argument(in: sandbox.inside(sandbox.directory)),
+                "-qmp", Monitor.argument,
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
         if let witnessed { arguments += Witness.arguments(place: witnessed, log: inside(Self.witness)) }

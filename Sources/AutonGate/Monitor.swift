@@ -9,8 +9,8 @@ import SystemPackage
 final class Monitor {
     /// The socket's name in the directory.
     static let name = "monitor"
-    /// What QEMU is to be told for it.
-    static func argument(in directory: String) -> String { "unix:\(directory)/\(name),server=on,wait=off" }
+    /// What QEMU is to be told for it, which runs in that directory: a whole path may be longer than an address can be.
+    static let argument = "unix:\(name),server=on,wait=off"
 
     private static let longest = 64 << 10
 

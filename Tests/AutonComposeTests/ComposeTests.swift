@@ -60,7 +60,7 @@ import Testing
             try await branch(name, ["\(place)/\(name).c": Self.innocent(place)], on: main, in: workspace)
         }
         let outcome = try await compose("a", "b", "c", "e")
-        #expect(outcome.status == 1)
+        #expect(outcome.status == 1, "\(outcome.errors)")
         // The harness runs suites by name: llm before sched.
         #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by b + e"))
         #expect(outcome.output.split(separator: "\n").filter { $0.hasPrefix("INTERACTION") }.count == 1)

@@ -147,24 +147,24 @@ import Testing
 
     /// A candidate's build goes on from that of main's tree, and comes to the same image as one from nothing.
     @Test func buildsGoOnFromMains() async throws {
-        let ws = try await TestWorkspace(adding: ["mm/x.c": "int x;\n"])
+        let ws = try await TestWorkspace(adding: ["mm/x.c": "extern const char x[9];\nconst char x[9] = \"@@@@@@@@\";\n"])
         let first = try await ws.commit(["tests/demo.c": .write(Self.good)]), base = try await ws.workspace.main()
         var main = Gate(workspace: ws.workspace)
         main.isOfMain = true
         let task = TaskMessage.sample(paths: ["tests/", "mm/"])
         let merged = try await main.judge(commit: first, base: base, task: task, purpose: "main")
         #expect(merged.accepted)
+        try await ws.git.run("update-ref", "refs/heads/main", first)
         let kept = ws.workspace.cache.appending("build-\(merged.tree)")
         // As if another compiler had made it: whoever builds on it has this object.
         let object = kept.appending("obj/mm/x.c.o"), bytes = try Files.read(object)
         let commit = try await ws.commit(["tests/more.c": .write(Self.good.replacing("one", with: "two"))], on: first)
         let onMain = try await Gate(workspace: ws.workspace).judge(commit: commit, base: first, task: task, purpose: "a")
         #expect(onMain.accepted)
-        main.isOfMain = true
         let fromNothing = try await main.judge(commit: commit, base: first, task: task, purpose: "b")
         #expect(fromNothing.checks.first { $0.name == "reproducible" }?.status == .passed)
         // What is damaged there shows as soon as the same tree is built from nothing.
-        try Files.write(object, bytes.map { $0 == UInt8(ascii: "x") ? UInt8(ascii: "y") : $0 }, sync: false)
+        try Files.write(object, bytes.map { $0 == UInt8(ascii: "@") ? UInt8(ascii: "#") : $0 }, sync: false)
         let next = try await ws.commit(["tests/third.c": .write(Self.good.replacing("one", with: "three"))], on: first)
         _ = try await Gate(workspace: ws.workspace).judge(commit: next, base: first, task: task, purpose: "c")
         let found = try await main.judge(commit: next, base: first, task: task, purpose: "d")
