@@ -15,7 +15,7 @@ enum Witness {
 
     /// What QEMU is to be told; `log` is the file that it writes.
     static func arguments(place: UInt64, log: String) -> [String] {
-        ["-d", "cpu,nochain", "-D", log, "-dfilter", "0x\(String(place, radix: 16))+1"]
+        ["-d", "cpu", "-D", log, "-dfilter", "0x\(String(place, radix: 16))+1"]
     }
 
     /// The bytes that were sent there, in their order: the last of the register RAX.
