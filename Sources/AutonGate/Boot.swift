@@ -15,12 +15,16 @@ package struct Boot: Sendable {
     package var suites: [String]
     /// The suites of benchmarks to run after them; empty for all, nil for none.
     package var benches: [String]?
+    /// In which order the tests run, and the init functions of a level: `reverse`, or a seed; nil for that of their names.
+    package var order: String?
     /// False: no tests, the kernel powers off when it is ready.
     package var runsTests = true
     /// Wall time until the boot counts as hung.
     package var seconds: Double
     /// Where a witness is to look on as the harness sends its report.
     var witnessed: UInt64?
+    /// What is to be profiled.
+    var profile: Profile.Window?
 
     package init(image: FilePath, machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10) {
         self.image = image
@@ -82,6 +86,7 @@ package struct Boot: Sendable {
             let seen = Witness.seen(in: try Self.bytes(of: directory.appending(Self.witness)))
             found.origin = Witness.difference(of: reported, from: seen).map { .foreign(after: $0) } ?? .harness
         }
+        if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
         return found
     }
@@ -93,6 +98,7 @@ package struct Boot: Sendable {
     func sandbox(_ directory: FilePath) -> Sandbox {
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
+        if let profile { sandbox.readable.append((outside: profile.plugin, inside: Profile.pluginInside)) }
         sandbox.limits.memory = machine.addressSpace
         sandbox.limits.totalMemory = machine.addressSpace
         sandbox.limits.seconds = seconds
@@ -117,10 +123,14 @@ package struct Boot: Sendable {
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
         if let witnessed { arguments += Witness.arguments(place: witnessed, log: inside(Self.witness)) }
+        if let profile {
+            arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
+        }
         guard runsTests else { return arguments + ["-fw_cfg", "name=opt/auton/run,string=none"] }
         arguments += ["-fw_cfg", "name=opt/auton/nonce,string=\(nonce)"]
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
+        if let order { arguments += ["-fw_cfg", "name=opt/auton/order,string=\(order)"] }
         if let benches {
             arguments += [
                 "-fw_cfg", "name=opt/auton/bench,string=" + (benches.isEmpty ? "all" : benches.joined(separator: ",,")),

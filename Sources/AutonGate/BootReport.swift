@@ -30,6 +30,8 @@ package struct BootReport: Sendable {
     }
 
     package var origin = Origin.unknown
+    /// What the plugin wrote, if something was profiled.
+    var profile: [UInt8] = []
 
     package var consoleLines: [String] { Text.lines(console) }
 
@@ -63,6 +65,13 @@ package struct BootReport: Sendable {
         if let problem = report.problems.first { return "the test report is not to be believed: \(problem)" }
         if report.names(.ok).isEmpty { return "no test ran" }
         return nil
+    }
+
+    /// Where it ended before all that it was to run had run: the test or benchmark, `boot` before the first; nil if it came to
+    /// its end.
+    package var endedIn: String? {
+        guard ending != .passed && ending != .failed || !report.begun else { return nil }
+        return report.running ?? counters.running ?? (report.tests.isEmpty ? "boot" : report.tests.last?.name)
     }
 
     private var isSilent: Bool { console.isEmpty && !report.begun }

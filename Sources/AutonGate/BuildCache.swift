@@ -19,7 +19,7 @@ struct BuildCache: Sendable {
         let source = place(baseTree), target = checkout.appending("build")
         guard Files.isDirectory(source) else { return }
         do {
-            try TemporaryCopy.copy(source, to: target)
+            try Files.copyTree(source, to: target)
             try Worktree.handOver(target)
         } catch {
             // It is just being removed, or the disk is full: a build from nothing will tell.
@@ -33,7 +33,7 @@ struct BuildCache: Sendable {
         if Files.exists(target) { return }
         let draft = target.appending(".\(UInt64.random(in: 0 ... .max)).tmp", toLastComponent: true)
         do {
-            try TemporaryCopy.copy(checkout.appending("build"), to: draft)
+            try Files.copyTree(checkout.appending("build"), to: draft)
             _ = try Files.renameNew(draft, to: target)
         } catch {
             try? Files.removeTree(draft)

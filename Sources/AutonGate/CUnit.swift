@@ -1,9 +1,9 @@
 /// A definition or declaration at the top level of a C file.
 struct CUnit: Sendable {
-    enum Kind: Sendable { case function, test, benchmark, declaration }
+    enum Kind: Sendable { case function, test, benchmark, figure, declaration }
 
     var kind: Kind
-    /// `kernel_main`; of a test or benchmark `mm.frames`; of a declaration the name that it declares.
+    /// `kernel_main`; of a test, benchmark or figure `mm.frames`; of a declaration the name that it declares.
     var name: String
     /// Its words in the file, from the first to the closing brace or semicolon.
     var words: Range<Int>
@@ -66,12 +66,15 @@ extension CSource {
         let head = tokens[words.lowerBound..<(body ?? words.upperBound)]
         var kind = body == nil ? CUnit.Kind.declaration : .function
         var name = Self.declaredName(head)
-        if let first = head.first, body != nil, ["KTEST", "KBENCH"].contains(first.text), head.count >= 6 {
-            kind = first.text == "KTEST" ? .test : .benchmark
+        if let first = head.first, body != nil, head.count >= 6, let registered = Self.registering[first.text] {
+            kind = registered
             name = head.dropFirst(2).dropLast().filter { !$0.isPunctuator(",") }.map(\.text).joined(separator: ".")
         }
         return CUnit(kind: kind, name: name, words: words.lowerBound..<(words.upperBound + 1), body: body, lines: lines)
     }
+
+    /// The macros that register what they define with the harness.
+    private static let registering: [String: CUnit.Kind] = ["KTEST": .test, "KBENCH": .benchmark, "KFIGURE": .figure]
 
     /// `… name(…)` and no initialiser.
     private static func isFunctionHead(_ head: ArraySlice<Token>) -> Bool {

@@ -2,7 +2,7 @@ import AutonMessages
 
 /// The instructions that tests and benchmarks took, as the harness of a counting boot tells them beside its results:
 /// `# count SUITE.NAME N` after the result of a test, `# bench SUITE.NAME` when a benchmark begins, the same with a number
-/// when it ends.
+/// when it ends, and before the first test `# figure SUITE.NAME N` for what the booted kernel says of itself.
 ///
 /// A line counts only where the harness puts it. What a test prints of this form stands before its own result and is
 /// nothing; whatever else stands where it does not belong, or twice, is a problem.
@@ -14,6 +14,7 @@ package struct CounterReport: Sendable, Equatable {
     package private(set) var running: String?
     private var runningTest: String?
     private var lastTest: String?
+    private var hasRun = false
 
     package init() {}
 
@@ -32,11 +33,12 @@ package struct CounterReport: Sendable, Equatable {
         let text = String(decoding: line.bytes, as: UTF8.self)
         if let rest = text.dropping("# count ") { return readCount(rest) }
         if let rest = text.dropping("# bench ") { return readBench(rest) }
+        if let rest = text.dropping("# figure ") { return readFigure(rest) }
         let line = KTAPLine(line)
         guard line.level == 0 else { return }
         switch line.content {
-        case .run(let name): (runningTest, lastTest) = (name, nil)
-        case .result(let result): (runningTest, lastTest) = (nil, result.name)
+        case .run(let name): (runningTest, lastTest, hasRun) = (name, nil, true)
+        case .result(let result): (runningTest, lastTest, hasRun) = (nil, result.name, true)
         default: break
         }
     }
@@ -46,6 +48,12 @@ package struct CounterReport: Sendable, Equatable {
         guard name == lastTest else { return problem("a count for \(name) where none belongs") }
         lastTest = nil
         counts.tests.append(.init(name: name, instructions: count))
+    }
+
+    private mutating func readFigure(_ text: String) {
+        guard !hasRun, let (name, value) = Self.parse(text), let value else { return }
+        guard !counts.figures.contains(where: { $0.name == name }) else { return problem("the figure \(name) twice") }
+        counts.figures.append(Figure(name: name, value: value))
     }
 
     private mutating func readBench(_ text: String) {

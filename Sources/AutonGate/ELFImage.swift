@@ -1,7 +1,7 @@
 import AutonMessages
 
 /// The sections of an ELF64 file, little-endian. It may have been made to mislead: nothing in it is followed out of its bytes.
-struct ELFImage {
+package struct ELFImage {
     struct Section: Equatable {
         var name: String
         /// Bytes in memory; of those that are not in the file too.
@@ -20,7 +20,7 @@ struct ELFImage {
     private static let longestName = 64
 
     /// Nil for what is no such file, or has no sections that can be read.
-    init?(_ bytes: [UInt8]) {
+    package init?(_ bytes: [UInt8]) {
         func number(_ offset: Int, _ count: Int) -> Int? { Self.number(bytes, offset, count).flatMap { Int(exactly: $0) } }
         guard bytes.starts(with: [0x7f, 0x45, 0x4c, 0x46, 2, 1]),
             let table = number(0x28, 8), let entry = number(0x3a, 2), let count = number(0x3c, 2), let names = number(0x3e, 2),
@@ -51,16 +51,44 @@ struct ELFImage {
 
     /// The value of a global symbol. There is one of each name at most, or it would not have been linked.
     func address(of symbol: String) -> UInt64? {
-        let entrySize = 24
-        guard let table = contents(of: ".symtab"), let strings = contents(of: ".strtab") else { return nil }
-        for entry in stride(from: table.lowerBound, through: table.upperBound - entrySize, by: entrySize) {
-            guard bytes[entry + 4] >> 4 == 1, let name = Self.number(bytes, entry, 4), name < strings.count else { continue }
-            let text = bytes[(strings.lowerBound + Int(name))..<strings.upperBound]
-            if text.starts(with: symbol.utf8) && text.dropFirst(symbol.utf8.count).first == 0 {
-                return Self.number(bytes, entry + 8, 8)
-            }
+        symbols { bytes[$0 + 4] >> 4 == 1 && name(at: $0, is: symbol) }.first.flatMap { Self.number(bytes, $0 + 8, 8) }
+    }
+
+    /// Where a function of C is. There may be several of a name that are local to their files; then it is any of them.
+    func place(of function: String) -> (address: UInt64, size: UInt64)? {
+        symbols { bytes[$0 + 4] & 15 == 2 && name(at: $0, is: function) }.first.flatMap { entry in
+            guard let address = Self.number(bytes, entry + 8, 8), let size = Self.number(bytes, entry + 16, 8) else { return nil }
+            return (address, size)
         }
-        return nil
+    }
+
+    /// Code by the address that it begins at, in ascending order: functions of C, labels of assembly.
+    var code: [(address: UInt64, name: String)] {
+        let entries = symbols { [0, 2].contains(bytes[$0 + 4] & 15) && bytes[$0 + 6] != 0 }
+        return entries.compactMap { entry in
+            guard let start = Self.number(bytes, entry, 4), let address = Self.number(bytes, entry + 8, 8),
+                let strings = contents(of: ".strtab"), start < strings.count
+            else { return nil }
+            let text = bytes[(strings.lowerBound + Int(start))..<strings.upperBound].prefix(100).prefix { $0 != 0 }
+            let name = Text.lines(String(decoding: text, as: UTF8.self)).first ?? ""
+            // The linker's marks are no functions, and lie where others begin.
+            return name.hasPrefix("__") || name.isEmpty ? nil : (address, name)
+        }.sorted { ($0.address, $0.name) < ($1.address, $1.name) }
+    }
+
+    /// Where the entries of the symbol table are for which `isMeant` says so, and which section they are of can be told.
+    private func symbols(where isMeant: (Int) -> Bool) -> [Int] {
+        let entrySize = 24
+        guard let table = contents(of: ".symtab") else { return [] }
+        return stride(from: table.lowerBound, through: table.upperBound - entrySize, by: entrySize).filter(isMeant)
+    }
+
+    private func name(at entry: Int, is symbol: String) -> Bool {
+        guard let strings = contents(of: ".strtab"), let name = Self.number(bytes, entry, 4), name < strings.count else {
+            return false
+        }
+        let text = bytes[(strings.lowerBound + Int(name))..<strings.upperBound]
+        return text.starts(with: symbol.utf8) && text.dropFirst(symbol.utf8.count).first == 0
     }
 
     /// Where a section's bytes are, if they are in the file.
@@ -75,7 +103,7 @@ struct ELFImage {
     var hasMultiboot2: Bool { sections.contains { $0.name == ".multiboot2" && $0.isLoaded && $0.size > 0 } }
 
     /// What takes memory.
-    var sizes: [SectionSize] {
+    package var sizes: [SectionSize] {
         sections.filter { $0.isLoaded && $0.size > 0 }.map { SectionSize(name: $0.name, bytes: $0.size) }
     }
 }

@@ -60,7 +60,7 @@ package struct Gate: Sendable {
         defer { try? worktree.remove() }
         let builds = BuildCache(workspace: workspace)
         if let seed {
-            try TemporaryCopy.copy(seed, to: worktree.root.appending("build"))
+            try Files.copyTree(seed, to: worktree.root.appending("build"))
             try Worktree.handOver(worktree.root.appending("build"))
         } else if !isOfMain {
             builds.seed(worktree.root, from: trees[1])

@@ -3,7 +3,8 @@ enum HarnessNames {
     /// What `harness/internal.h` shares among the harness's files.
     static let privateNames: Set<String> = [
         "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_end", "report_fresh_line",
-        "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy", "harness_memmove",
+        "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy",
+        "harness_memmove",
         "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
         "harness_init_count", "harness_init_seen", "harness_outb", "harness_outw", "harness_inb",
     ]
@@ -13,20 +14,26 @@ enum HarnessNames {
         "harness_out",
     ]
     /// What the macros of harness.h expand to, and nobody writes.
-    static let ofMacrosPrefixes = ["ktest_info_", "ktest_entry_", "kbench_info_", "kbench_entry_", "HARNESS_ENTRY"]
+    static let ofMacrosPrefixes = [
+        "ktest_info_", "ktest_entry_", "kbench_info_", "kbench_entry_", "kfigure_info_",
+        "kfigure_entry_", "HARNESS_ENTRY",
+    ]
     /// What the assertions call. A test's helper may too.
     static let ofAssertions: Set<String> = ["ktest_fail", "ktest_fail_eq", "ktest_fail_str", "ktest_skip", "ktest_streq"]
     /// The tables of kernel.ld, and their sections.
     static let tables: Set<String> = [
         "__start_inits", "__stop_inits", "__start_ktests", "__stop_ktests", "__start_kbenches", "__stop_kbenches",
+        "__start_kfigures", "__stop_kfigures",
     ]
-    static let sections = [".auton", "auton.ktests", "auton.kbenches", "auton.inits", "_ktests", "_kbenches"]
+    static let sections = [
+        ".auton", "auton.ktests", "auton.kbenches", "auton.inits", "auton.kfigures", "_ktests", "_kbenches", "_kfigures",
+    ]
     /// The types of the tables' entries.
-    static let entries: Set<String> = ["ktest", "kbench"]
+    static let entries: Set<String> = ["ktest", "kbench", "kfigure"]
     /// Functions that harness.h declares for the kernel to call, not to define.
     static let functions: Set<String> = ["init_run", "harness_run", "harness_exit", "harness_panic", "ktest_note"]
     static let macros: Set<String> = [
-        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "KTEST", "KBENCH", "KSKIP", "INIT", "HARNESS_ENTRY", "KTEST_SIGNED",
+        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "KTEST", "KBENCH", "KFIGURE", "KSKIP", "INIT", "HARNESS_ENTRY", "KTEST_SIGNED",
         "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
     ]
     static let headers: Set<String> = ["harness.h", "internal.h"]
@@ -73,7 +80,8 @@ enum HarnessNames {
     /// Cheap, since every word of a change is asked.
     private static func mayBegin(_ name: String) -> Bool {
         switch name.utf8.first {
-        case UInt8(ascii: "r"), UInt8(ascii: "f"), UInt8(ascii: "h"), UInt8(ascii: "H"), UInt8(ascii: "k"), UInt8(ascii: "_"):
+        case UInt8(ascii: "r"), UInt8(ascii: "o"), UInt8(ascii: "f"), UInt8(ascii: "h"), UInt8(ascii: "H"), UInt8(ascii: "k"),
+            UInt8(ascii: "_"):
             true
         default: false
         }

@@ -8,7 +8,8 @@ extension InstructionCounts {
             let known = Dictionary(base.map { ($0.name, $0.instructions) }, uniquingKeysWith: { first, _ in first })
             return counts.map { Count(name: $0.name, instructions: $0.instructions, base: known[$0.name]) }
         }
-        return InstructionCounts(tests: compare(tests, base.tests), benches: compare(benches, base.benches))
+        return InstructionCounts(
+            tests: compare(tests, base.tests), benches: compare(benches, base.benches), figures: figures)
     }
 }
 

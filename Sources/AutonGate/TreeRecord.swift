@@ -6,18 +6,18 @@ import SystemPackage
 
 /// What the build and the boots of one tree said, kept for when that tree is the base of something. Written only if all
 /// of them succeeded in full, so that a record is never the reason for asking less.
-struct TreeRecord: Codable, Equatable {
+package struct TreeRecord: Codable, Equatable, Sendable {
     /// Raised when the meaning changes; other records are as good as none.
-    private static let currentFormat = 2
+    private static let currentFormat = 3
 
     private var format = Self.currentFormat
     /// Other tools make another image of the same tree, which takes other counts.
     private var tools = Self.currentTools
     /// The image's digest.
     var image: String
-    var tests: [TestResult]
-    var counts: InstructionCounts
-    var sections: [SectionSize]
+    package var tests: [TestResult]
+    package var counts: InstructionCounts
+    package var sections: [SectionSize]
 
     init(
         image: String = "", tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = []
@@ -30,7 +30,8 @@ struct TreeRecord: Codable, Equatable {
 
     var passed: [String] { tests.filter { $0.outcome == .ok }.map(\.name) }
 
-    static func find(tree: String, in workspace: Workspace) -> TreeRecord? {
+    /// What the gate has seen of a tree and found nothing wrong with; nil if it has not seen it.
+    package static func find(tree: String, in workspace: Workspace) -> TreeRecord? {
         guard let bytes = try? Files.read(path(tree, workspace)),
             let record = try? JSONDecoder().decode(TreeRecord.self, from: Data(bytes)),
             record.format == currentFormat, record.tools == currentTools
@@ -52,16 +53,9 @@ struct TreeRecord: Codable, Equatable {
     }
 
     /// The tools that are installed: asking each for its version would take longer than a boot.
-    private static let currentTools = ["gcc", "nasm", "ld", "qemu-system-x86_64"].map { name in
+    package static let currentTools = ["gcc", "nasm", "ld", "qemu-system-x86_64"].map { name in
         var status = stat()
         guard let path = Tools.find(name), stat(path.string, &status) == 0 else { return "\(name) -" }
         return "\(name) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
     }.joined(separator: ", ")
-}
-
-extension Gate {
-    /// What the tests of a tree said that the gate has built and booted before, and found nothing wrong with; nil if it has not.
-    package static func tests(ofTree tree: String, in workspace: Workspace) -> [TestResult]? {
-        TreeRecord.find(tree: tree, in: workspace)?.tests
-    }
 }

@@ -154,6 +154,17 @@ package enum Files {
     package static let longestPath = Int(PATH_MAX) - 512
 
     /// The names in a directory, sorted; empty if there is no such directory.
+    /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
+    package static func copyTree(_ source: FilePath, to target: FilePath) throws {
+        switch type(of: source) {
+        case S_IFDIR:
+            try createDirectories(target)
+            for name in try list(source) { try copyTree(source.appending(name), to: target.appending(name)) }
+        case S_IFREG: try write(target, try read(source), sync: false)
+        default: break
+        }
+    }
+
     package static func list(_ path: FilePath) throws -> [String] {
         guard let directory = opendir(path.string) else {
             if errno == ENOENT { return [] }

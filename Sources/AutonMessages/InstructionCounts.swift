@@ -17,9 +17,31 @@ package struct InstructionCounts: Codable, Sendable, Equatable {
 
     package var tests: [Count]
     package var benches: [Count]
+    /// What the booted kernel said of itself before its first test; none in messages that are older than they.
+    package var figures: [Figure]
 
-    package init(tests: [Count] = [], benches: [Count] = []) {
+    package init(tests: [Count] = [], benches: [Count] = [], figures: [Figure] = []) {
         self.tests = tests
         self.benches = benches
+        self.figures = figures
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        tests = try container.decode([Count].self, forKey: .tests)
+        benches = try container.decode([Count].self, forKey: .benches)
+        figures = try container.decodeIfPresent([Figure].self, forKey: .figures) ?? []
+    }
+}
+
+/// A number that tells how large a booted kernel is, or how long it took to get there: `boot.instructions`, a section's
+/// bytes, or one of its own (`KFIGURE` in harness.h).
+package struct Figure: Codable, Sendable, Equatable {
+    package var name: String
+    package var value: Int
+
+    package init(name: String, value: Int) {
+        self.name = name
+        self.value = value
     }
 }

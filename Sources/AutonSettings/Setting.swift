@@ -74,7 +74,7 @@ package struct Setting: Sendable {
 
 extension Setting {
     /// All of them, in the order in which they are told. Prices are not among them: their keys are the models' names.
-    package static let all = [model, roles, team, budget, gate, sandbox, paths].flatMap(\.self)
+    package static let all = [model, roles, team, budget, gate, compose, sandbox, paths].flatMap(\.self)
 
     private static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.parts, $0) })
     /// The tables in which settings lie, but not the settings that are tables themselves.
@@ -101,7 +101,8 @@ extension Setting {
         // By section, since every help text asks for a few settings, and making the whole table takes half a millisecond.
         func find(_ section: [Setting]) -> Setting? { section.first { $0.field == field } }
         guard
-            let setting = find(paths) ?? find(team) ?? find(sandbox) ?? find(gate) ?? find(budget) ?? find(model) ?? find(roles)
+            let setting = find(paths) ?? find(team) ?? find(sandbox) ?? find(gate) ?? find(compose) ?? find(budget) ?? find(model)
+                ?? find(roles)
         else { preconditionFailure("no setting for \(field)") }
         return setting
     }

@@ -9,6 +9,7 @@ package struct Settings: Sendable {
     package var team = Team()
     package var budget = Budget()
     package var gate = GateSettings()
+    package var compose = ComposeSettings()
     package var sandbox = SandboxLimits()
     package var paths: Paths
     /// By the models' names.

@@ -4,6 +4,7 @@ import AutonGate
 import AutonKit
 import AutonMessages
 import AutonSettings
+import SystemPackage
 
 @main
 struct AutonCompose: AsyncParsableCommand {
@@ -14,16 +15,25 @@ struct AutonCompose: AsyncParsableCommand {
             INPUT: main of the workspace, with the merges of the mailbox, or another commit. Several commits or branches are put \
             together and looked at in the same way, with no mailbox.
 
-            OUTPUT: a table on standard output: every test in a boot of the change that brought it, in a boot of its suite alone, and \
-            with everything in one boot; below it the interactions found, each with the smallest set of tasks that shows it, by delta \
-            debugging. composition/TREE.json is filed, but not for branches by hand. Exit status 1 if a test says one thing alone \
-            and another in company, or if branches are in conflict.
+            Booted are: every change on what it was made on; every suite alone; everything together, twice in instructions and twice \
+            by the clock; everything in other orders of tests and init functions; and pairs of changes that touch each other. Compared \
+            are results and exact instruction counts, and of the whole kernel the image's sections, what it takes to boot and what the \
+            kernel tells of itself.
+
+            OUTPUT: a table on standard output: every test and benchmark in the boot of the change that brought it, in that of its suite, \
+            in other orders and with everything, and its instructions; the figures of the whole; below them the interactions found, each \
+            with the smallest set of changes that shows it, by delta debugging, and with the functions in which a slowdown is spent. \
+            composition/TREE.json is filed, but not for branches by hand. Exit status 1 if anything is one thing alone and another in \
+            company, if two boots that should be the same are not, or if branches are in conflict.
 
             \(exitStatusHelp)
             """)
 
     @Argument(help: ArgumentHelp("A commit or branch of the workspace, or several to put together.", valueName: "rev"))
     var commits = ["main"]
+
+    @Flag(help: "Boot every two changes together, also those that do not touch each other.")
+    var allPairs = false
 
     @Flag(help: "Print the message that is filed.")
     var json = false
@@ -40,7 +50,10 @@ struct AutonCompose: AsyncParsableCommand {
             let workspace = try settings.openWorkspace()
             sandbox.apply()
             try Gate.requireTools()
-            let composing = Composing(workspace: workspace, limits: settings.sandbox.limits)
+            let demand = Composer.Demand(
+                share: settings.compose.slower, orders: settings.compose.orders, allPairs: allPairs,
+                profiler: FilePath(Share.find("data/profile.c")))
+            let composing = Composing(workspace: workspace, limits: settings.sandbox.limits, demand: demand)
             let composition: Composition
             if commits.count > 1 {
                 composition = try await composing.compose(branches: commits)

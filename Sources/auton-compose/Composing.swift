@@ -7,6 +7,7 @@ import Glibc
 struct Composing {
     let workspace: Workspace
     let limits: RunLimits
+    let demand: Composer.Demand
 
     /// The composition of a commit, of the tasks that were merged into main if it is main's; one that is filed already is not
     /// made again.
@@ -37,15 +38,15 @@ struct Composing {
             throw AutonError(.tryAgain, "another auton-compose is at work", at: purpose)
         }
         defer { lock.release() }
-        let laboratory = try Laboratory(
-            workspace: workspace, purpose: purpose, limits: limits, processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        let laboratory = try await Laboratory(
+            workspace: workspace, base: assembly.base, purpose: purpose, limits: limits,
+            processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         do {
-            let result = try await Composer(assembly: assembly, whole: whole, laboratory: laboratory).compose()
-            let console = try await laboratory.console(whole)
+            let composition = try await Composer(assembly: assembly, whole: whole, laboratory: laboratory, demand: demand)
+                .compose()
+            await laboratory.forgetOthers()
             await laboratory.close()
-            return Composition(
-                commit: whole, tree: tree, configurations: result.configurations, interactions: result.interactions,
-                console: console)
+            return composition
         } catch {
             await laboratory.close()
             throw error

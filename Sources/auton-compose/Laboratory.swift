@@ -3,49 +3,43 @@ import AutonKit
 import AutonMessages
 import SystemPackage
 
-/// What one boot of one tree said.
-struct Observation: Sendable, Equatable {
-    var tests: [TestResult]
-    /// Empty if the boot ended as it should; else one line: how it did end, or why there was none.
-    var failure: String
-    /// What the kernel printed.
-    var console: [String]
-
-    func outcome(of test: String) -> TestResult.Outcome? { tests.first { $0.name == test }?.outcome }
-}
-
 /// Builds trees and boots what comes of it, as many at once as there are processors; each tree once, and each image with the
 /// same arguments once, however often they are asked for.
 actor Laboratory {
-    /// What is booted of the kernel's tests.
-    enum Selection: Hashable, Sendable {
-        case everything
-        case suite(String)
-        /// None, since tests may print anything: what the kernel's user sees.
-        case nothing
-    }
-
-    private struct Image: Sendable {
+    /// What a tree was built to.
+    struct Image: Sendable {
         var path: FilePath
         var digest: String
+        var sections: [SectionSize]
+        /// What its objects define and use.
+        var objects: [ObjectSymbols]
     }
 
+    struct BuildFailure: Error { var line: String }
+    typealias BuildOutcome = Result<Image, BuildFailure>
+
+    /// Where images are, for as long as it is open.
+    nonisolated let directory: FilePath
+    nonisolated let limits: RunLimits
     private let workspace: Workspace
-    private let limits: RunLimits
-    private let directory: FilePath
     private let slots: Slots
-    private var builds: [String: Task<Result<Image, BuildFailure>, any Error>] = [:]
-    private var boots: [String: [Selection: Task<Observation, any Error>]] = [:]
+    private let memory: ObservationStore
+    /// The tree whose build the others go on from.
+    private let base: String
+    private var builds: [String: Task<BuildOutcome, any Error>] = [:]
+    private var boots: [String: [Arrangement: Task<Observation, any Error>]] = [:]
     /// How many there were.
     private(set) var buildCount = 0, bootCount = 0
 
-    private struct BuildFailure: Error { var line: String }
-
-    /// - Parameter purpose: names the checkouts and images, which are removed by `close`; one laboratory at a time for each.
-    init(workspace: Workspace, purpose: String, limits: RunLimits, processors: Int) throws {
+    /// - Parameters:
+    ///   - base: a commit that the others have most of in common with.
+    ///   - purpose: names the checkouts and images, which are removed by `close`; one laboratory at a time for each.
+    init(workspace: Workspace, base: String, purpose: String, limits: RunLimits, processors: Int) async throws {
         self.workspace = workspace
         self.limits = limits
+        self.base = try await workspace.git.tree(of: base)
         slots = Slots(processors)
+        memory = ObservationStore(workspace)
         directory = workspace.place(of: purpose)
         try Files.removeTree(directory)
         try Files.createDirectories(directory)
@@ -53,58 +47,84 @@ actor Laboratory {
 
     func close() { try? Files.removeTree(directory) }
 
-    func observe(_ commit: String, _ selection: Selection = .everything) async throws -> Observation {
+    /// Forgets what earlier compositions saw and this one had no use for.
+    func forgetOthers() async { await memory.removeUnused() }
+
+    func observe(_ commit: String, _ arrangement: Arrangement = Arrangement()) async throws -> Observation {
         let tree = try await workspace.git.tree(of: commit)
-        // What the gate saw of a tree that it accepted needs no other look.
-        if selection == .everything, let tests = Gate.tests(ofTree: tree, in: workspace) {
-            return Observation(tests: tests, failure: "", console: [])
+        if arrangement == Arrangement(), let record = TreeRecord.find(tree: tree, in: workspace) {
+            // What the gate saw of a tree that it accepted needs no other look.
+            return Observation(tests: record.tests, counts: record.counts, sections: record.sections)
         }
-        switch try await image(of: tree, commit) {
-        case .failure(let failure): return Observation(tests: [], failure: "build: \(failure.line)", console: [])
+        if let known = await memory.find(tree, arrangement) { return known }
+        switch try await image(ofTree: tree, commit) {
+        case .failure(let failure): return Observation(failure: "build: \(failure.line)", endedIn: "build")
         case .success(let image):
-            if let boot = boots[image.digest]?[selection] { return try await boot.value }
+            if let boot = boots[image.digest]?[arrangement] { return try await boot.value }
             bootCount += 1
-            let boot = Task { try await self.boot(image.path, selection) }
-            boots[image.digest, default: [:]][selection] = boot
-            return try await boot.value
+            let boot = Task { try await self.boot(image, arrangement) }
+            boots[image.digest, default: [:]][arrangement] = boot
+            let observation = try await boot.value
+            await memory.keep(observation, of: tree, arrangement)
+            return observation
         }
     }
 
-    /// What the kernel prints when it boots without tests.
-    func console(_ commit: String) async throws -> [String] { try await observe(commit, .nothing).console }
+    func image(of commit: String) async throws -> BuildOutcome {
+        try await image(ofTree: workspace.git.tree(of: commit), commit)
+    }
 
-    private func image(of tree: String, _ commit: String) async throws -> Result<Image, BuildFailure> {
+    private func image(ofTree tree: String, _ commit: String) async throws -> BuildOutcome {
         if let build = builds[tree] { return try await build.value }
         buildCount += 1
-        let build = Task { try await self.build(tree, commit) }
+        // All others go on from what the base was built to.
+        let first = tree == base ? nil : builds[base]
+        let build = Task {
+            _ = try await first?.value
+            return try await self.build(tree, commit)
+        }
         builds[tree] = build
         return try await build.value
     }
 
-    private nonisolated func build(_ tree: String, _ commit: String) async throws -> Result<Image, BuildFailure> {
+    private nonisolated func build(_ tree: String, _ commit: String) async throws -> BuildOutcome {
         try await slots.use {
             let worktree = try await Worktree.create(
                 at: directory.appending(tree), commit: commit, repository: workspace.git.directory)
             defer { try? worktree.remove() }
-            let build = try await Build.run(in: worktree.root, limits: limits)
+            let seed = directory.appending("seed"), output = worktree.root.appending("build")
+            if Files.isDirectory(seed) {
+                try Files.copyTree(seed, to: output)
+                try Worktree.handOver(output)
+            }
+            let (build, objects) = try await Sandbox(worktree.root).enter { session in
+                let build = try await Build.run(in: session, limits: limits)
+                return (build, build.succeeded ? try await ObjectSymbols.all(in: session) : [])
+            }
             guard build.succeeded else { return .failure(BuildFailure(line: build.failure)) }
-            let digest = try await Tools.digest(of: build.image)
+            let bytes = try Files.read(build.image)
             let image = directory.appending("\(tree).elf")
-            try Files.write(image, try Files.read(build.image), sync: false)
-            return .success(Image(path: image, digest: digest))
+            try Files.write(image, bytes, sync: false)
+            if tree == base { try Files.copyTree(output, to: seed) }
+            return .success(
+                Image(
+                    path: image, digest: try await Tools.digest(of: image), sections: ELFImage(bytes)?.sizes ?? [],
+                    objects: objects))
         }
     }
 
-    private nonisolated func boot(_ image: FilePath, _ selection: Selection) async throws -> Observation {
+    private nonisolated func boot(_ image: Image, _ arrangement: Arrangement) async throws -> Observation {
         try await slots.use {
-            var boot = Boot(image: image, seconds: limits.bootSeconds)
-            switch selection {
-            case .everything: break
-            case .suite(let suite): boot.suites = [suite]
-            case .nothing: boot.runsTests = false
-            }
+            var boot = Boot(image: image.path, suites: arrangement.suites, seconds: limits.bootSeconds)
+            boot.machine.countsInstructions = arrangement.countsInstructions
+            boot.benches = arrangement.countsInstructions ? arrangement.suites : nil
+            boot.order = arrangement.order
+            boot.runsTests = arrangement.runsTests
             let report = try await boot.run()
-            return Observation(tests: report.report.tests, failure: report.failure ?? "", console: report.consoleLines)
+            return Observation(
+                tests: report.report.tests, counts: report.counters.counts, sections: image.sections,
+                failure: report.failure ?? "", endedIn: arrangement.runsTests ? report.endedIn : nil,
+                console: report.consoleLines)
         }
     }
 }

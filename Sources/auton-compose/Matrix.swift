@@ -2,29 +2,71 @@ import AutonKit
 import AutonMessages
 
 extension Composition {
-    /// Tests by configuration, boots that went wrong, and the interactions below.
+    /// Tests and benchmarks by configuration, figures, boots that went wrong, and the interactions below.
     var matrix: String {
-        guard let combined = configurations.first else { return "" }
-        let names = configurations.flatMap(\.tests).map(\.name)
-        let tests = names.enumerated().filter { names.firstIndex(of: $1) == $0 }.map(\.element)
-        let rows = tests.map { name in
-            let suite = String(name.prefix { $0 != "." })
-            let alone = configurations.dropFirst().first { $0.name == suite }
-            let brought = configurations.dropFirst().first { $0.name != suite && $0.tests.contains { $0.name == name } }
-            return [name, outcome(of: name, in: brought), outcome(of: name, in: alone), outcome(of: name, in: combined)]
+        let found = interactions.map { (["INTERACTION \($0.summary)"] + $0.details.map { "    " + $0 }).joined(separator: "\n") }
+        let changed = (changes ?? []).map { part in
+            let files = part.change.files.map { file in
+                file.path + (file.functions.isEmpty ? "" : " (\(file.functions.joined(separator: ", ")))")
+            }
+            return "\(part.part) changes \(files.joined(separator: ", "))"
         }
-        let boots = configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" }
-        let found = interactions.map { interaction in
-            "INTERACTION \(interaction.test): \(interaction.alone.rawValue) alone, \(interaction.combined.rawValue) combined"
-                + (interaction.blamed.map { $0.isEmpty ? "" : "; shown by \($0.joined(separator: " + "))" } ?? "")
-        }
-        return
-            ([Table.format([["TEST", "CHANGE", "SUITE", "COMBINED"]] + rows)] + boots
-            + (found.isEmpty ? ["no interaction found"] : found))
-            .joined(separator: "\n")
+        let work = builds.flatMap { builds in boots.map { ["\(builds) builds, \($0) boots"] } } ?? []
+        let sections = [tests, benches, sums].filter { $0.count > 1 }.map(Table.format)
+        return (sections + wrong + work + (found.isEmpty ? ["no interaction found"] : found) + changed).joined(separator: "\n")
     }
 
-    private func outcome(of test: String, in configuration: Configuration?) -> String {
-        configuration?.tests.first { $0.name == test }?.outcome.rawValue ?? "-"
+    /// Boots that did not end as they should.
+    private var wrong: [String] { configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" } }
+
+    private var tests: [[String]] {
+        let orders = configurations.filter { $0.name.hasPrefix("order ") }
+        let head = ["TEST", "CHANGE", "SUITE"] + orders.map { $0.name.uppercased() } + ["COMBINED", "ALONE", "COMBINED", ""]
+        return [head]
+            + names(of: { $0.tests.map(\.name) }).map { name in
+                let home = home(of: name) { $0.tests.map(\.name) }
+                let shown: [Configuration?] = [home, suite(of: name)] + orders + [configurations.first]
+                let outcomes = shown.map { $0?.tests.first { $0.name == name }?.outcome.rawValue ?? "-" }
+                let counts = [home, configurations.first].map { $0?.counts?.tests.first { $0.name == name }?.instructions }
+                return [name] + outcomes + compare(counts)
+            }
+    }
+
+    private var benches: [[String]] {
+        let list = { (configuration: Configuration) in configuration.counts?.benches.map(\.name) ?? [] }
+        return [["BENCHMARK", "SUITE", "ALONE", "COMBINED", ""]]
+            + names(of: list).map { name in
+                let counts = [suite(of: name), home(of: name, list), configurations.first].map {
+                    $0?.counts?.benches.first { $0.name == name }?.instructions
+                }
+                return [name, counts[0].map(String.init) ?? "-"] + compare([counts[1], counts[2]])
+            }
+    }
+
+    private var sums: [[String]] {
+        [["FIGURE", "BASE", "SUM", "COMBINED", ""]]
+            + (figures ?? []).map { [$0.name, String($0.base)] + compare([$0.expected, $0.combined]) }
+    }
+
+    /// Two numbers, and the change from one to the other.
+    private func compare(_ counts: [Int?]) -> [String] {
+        let change = counts[0].flatMap { one in counts[1].map { Interaction.Cost(alone: one, combined: $0).change } }
+        return counts.map { $0.map(String.init) ?? "-" } + [change ?? ""]
+    }
+
+    private func names(of list: (Configuration) -> [String]) -> [String] {
+        var known: Set<String> = []
+        return configurations.flatMap(list).filter { known.insert($0).inserted }
+    }
+
+    private func suite(of name: String) -> Configuration? {
+        let suite = name.prefix { $0 != "." }
+        return configurations.first { $0.name == suite }
+    }
+
+    /// The base if it has it, or the change that brought it.
+    private func home(of name: String, _ list: (Configuration) -> [String]) -> Configuration? {
+        let suite = String(name.prefix { $0 != "." })
+        return configurations.dropFirst().first { $0.name != suite && list($0).contains(name) }
     }
 }

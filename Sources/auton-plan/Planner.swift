@@ -57,7 +57,6 @@ struct Planner {
         let blocked = try blocked()
         let composition = try await openComposition(plans)
         if blocked.isEmpty && composition == nil { return nil }
-        let findings = (composition?.interactions ?? []).map(Self.evidence)
         let existing = Set(board.tasks.map(\.id))
         let check = PlanCheck(existing: existing)
         let closing = SubmitPlan(replan: true) { draft in
@@ -69,8 +68,8 @@ struct Planner {
         for task in try blocked.map({ try mailbox.get(Blocked.self, $0) }) {
             request += "\n## \(task.task) is blocked after \(task.attempts) attempts\n\n\(describe(task.reasons))\n"
         }
-        if !findings.isEmpty {
-            request += "\n## Tests that pass alone and fail in company\n\n\(findings.joined(separator: "\n"))\n"
+        if let composition {
+            request += "\n## What is one thing alone and another in company\n\(Self.evidence(composition))\n"
         }
         return try await ask(request, closing: closing, goal: goal, number: number(after: plans), composition: composition?.name)
     }
@@ -197,10 +196,26 @@ struct Planner {
         return plans.contains { $0.composition == found.name } ? nil : found
     }
 
-    private static func evidence(_ interaction: Composition.Interaction) -> String {
-        let outcomes = "\(interaction.alone.rawValue) alone, \(interaction.combined.rawValue) combined"
-        let blamed = (interaction.blamed ?? []).joined(separator: ", ")
-        let cause = blamed.isEmpty ? [] : ["the smallest set of tasks that shows it: \(blamed)"]
-        return (["\(interaction.test): \(outcomes)"] + cause + interaction.evidence).joined(separator: "\n")
+    /// Lines of a change that the Manager is shown for each task that is to blame.
+    private static let shownLines = 60
+
+    /// The interactions, and what those changed who are to blame.
+    private static func evidence(_ composition: Composition) -> String {
+        let found = composition.interactions.flatMap { ["", "### \($0.summary)", ""] + $0.details }
+        let changed = (composition.changes ?? []).flatMap { ["", "### What \($0.part) changed", ""] + lines(of: $0.change) }
+        return (found + changed).joined(separator: "\n")
+    }
+
+    private static func lines(of change: ChangeSummary) -> [String] {
+        var lines: [String] = []
+        for file in change.files {
+            for hunk in file.hunks {
+                lines.append("\(file.path):\(hunk.newStart)")
+                lines += hunk.removed.map { "-" + $0 }
+                lines += hunk.added.map { "+" + $0 }
+            }
+        }
+        let omitted = lines.count - shownLines
+        return lines.prefix(shownLines) + (omitted > 0 ? ["[… \(omitted) more lines]"] : [])
     }
 }

@@ -24,7 +24,7 @@ import Testing
         for place in places {
             for name in try Files.list(Scaffold.kernel) where name != "build" {
                 try Files.createDirectories(place)
-                try TemporaryCopy.copy(Scaffold.kernel.appending(name), to: place.appending(name))
+                try Files.copyTree(Scaffold.kernel.appending(name), to: place.appending(name))
             }
             for (name, text) in try BootMatrixTests.sources() {
                 try Files.createDirectories(place.appending(name).removingLastComponent())

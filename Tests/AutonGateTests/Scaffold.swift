@@ -50,7 +50,7 @@ final class Temporary {
     static func kernel(_ files: [String: String]) throws -> Temporary {
         let copy = try Temporary()
         for name in try Files.list(Scaffold.kernel) where Workspace.isProtected(name) || Workspace.isProtected(name + "/") {
-            _ = try TemporaryCopy.copy(Scaffold.kernel.appending(name), to: copy.path.appending(name))
+            _ = try Files.copyTree(Scaffold.kernel.appending(name), to: copy.path.appending(name))
         }
         try copy.write(files)
         try Worktree.handOver(copy.path)

@@ -93,7 +93,7 @@ import Testing
 
     private func copy() throws -> Temporary {
         let copy = try Temporary()
-        try TemporaryCopy.copy(Self.corpus, to: copy.path)
+        try Files.copyTree(Self.corpus, to: copy.path)
         return copy
     }
 }

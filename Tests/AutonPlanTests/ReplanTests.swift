@@ -95,7 +95,7 @@ import Testing
     @Test func interactionsAreHandedToTheManagerOnce() async throws {
         let workspace = try Workspace(scene.directory["workspace"])
         let main = try await workspace.main()
-        let found = Composition.Interaction(test: "boot.prints", alone: .ok, combined: .notOk, evidence: ["got: garbage"])
+        let found = Interaction(test: "boot.prints", alone: .ok, combined: .notOk, evidence: ["got: garbage"])
         try scene.mailbox.file(
             Composition(
                 commit: main, tree: await workspace.git.tree(of: main), configurations: [], interactions: [found], console: []))
@@ -103,7 +103,7 @@ import Testing
         #expect(try await scene.plan("--replan").output == "boot-fix\n")
         #expect(
             try scene.news("plan-2", 1).contains(
-                "## Tests that pass alone and fail in company\n\nboot.prints: ok alone, not-ok combined\ngot: garbage"))
+                "## What is one thing alone and another in company\n\n### boot.prints: ok alone, not-ok combined\n\ngot: garbage"))
         #expect(try await scene.plan("--replan") == Outcome(status: 0))
     }
 }

@@ -1,4 +1,4 @@
-/* Registration of init functions, tests and benchmarks; assertions; the way out.
+/* Registration of init functions, tests, benchmarks and figures; assertions; the way out.
  *
  *     INIT(INIT_MM, frames_init);                  // called by init_run(), lower levels first
  *
@@ -13,6 +13,11 @@
  *     {
  *         for (uint64_t i = 0; i < n; i++)
  *             frame_free(frame_alloc());
+ *     }
+ *
+ *     KFIGURE(mm, bytes_used)                      // what the booted kernel has or takes, told before the first test
+ *     {
+ *         return frames_used() * 4096;
  *     }
  *
  * There is no central list: the linker collects what the macros define. Results leave through the second
@@ -60,6 +65,7 @@ enum init_level {
 struct init {
 	void (*fn)(void);
 	int level;
+	const char *name;
 };
 
 struct ktest {
@@ -72,11 +78,16 @@ struct kbench {
 	void (*run)(uint64_t n);
 };
 
+struct kfigure {
+	const char *suite, *name;
+	uint64_t (*get)(void);
+};
+
 #define HARNESS_ENTRY(sect) __attribute__((section(sect), used))
 
 #define INIT(at, fn) \
 	_Static_assert((at) >= 0 && (at) <= 9, "init levels are 0 to 9"); \
-	static const struct init init_info_##fn = { fn, at }; \
+	static const struct init init_info_##fn = { fn, at, #fn }; \
 	static const struct init *const init_entry_##fn HARNESS_ENTRY(".auton.inits") = &init_info_##fn
 
 /* Two tests of one suite and name define one symbol twice and do not link. */
@@ -93,6 +104,13 @@ struct kbench {
 	static const struct kbench *kbench_entry_##suite##__##name HARNESS_ENTRY(".auton.kbenches") \
 		= &kbench_info_##suite##__##name; \
 	void kbench_##suite##__##name(uint64_t n)
+
+#define KFIGURE(suite, name) \
+	uint64_t kfigure_##suite##__##name(void); \
+	static const struct kfigure kfigure_info_##suite##__##name = { #suite, #name, kfigure_##suite##__##name }; \
+	static const struct kfigure *const kfigure_entry_##suite##__##name HARNESS_ENTRY(".auton.kfigures") \
+		= &kfigure_info_##suite##__##name; \
+	uint64_t kfigure_##suite##__##name(void)
 
 /* ---- assertions: on failure they report, fail the running test and return from the function ---- */
 

@@ -1,13 +1,26 @@
-/* Init functions, in level order whatever order the linker left them in. */
-#include "harness.h"
+/* Init functions, in level order whatever order the linker left them in, or the boot asks for. */
+#include "internal.h"
 
-extern const struct init *const __start_inits[];
-extern const struct init *const __stop_inits[];
+extern const struct init *__start_inits[], *__stop_inits[];
+
+/* By insertion; they come as they are unless the boot asks for something else. */
+static void sort(const struct init **table, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		const struct init *moved = table[i];
+		size_t j = i;
+
+		for (; j && order_compare("", table[j - 1]->name, "", moved->name, -1) > 0; j--)
+			table[j] = table[j - 1];
+		table[j] = moved;
+	}
+}
 
 void init_run(void)
 {
+	sort(__start_inits, (size_t)(__stop_inits - __start_inits));
 	for (int level = 0; level <= 9; level++)
-		for (const struct init *const *entry = __start_inits; entry != __stop_inits; entry++)
+		for (const struct init **entry = __start_inits; entry != __stop_inits; entry++)
 			if ((*entry)->level == level)
 				(*entry)->fn();
 }

@@ -60,6 +60,12 @@ void report_value(uint64_t value, bool is_signed);
 void report_end(void);                          /* ends the line and waits until the UART has sent it */
 void report_fresh_line(void);                   /* ends the line if one is begun */
 
+/* ---- order.c ---- */
+
+/* Compares two things by their suites and names as the boot asks for: below 0 if a comes first, above 0 if b does.
+ * given: how they come where nothing is asked for. */
+int order_compare(const char *suite_a, const char *a, const char *suite_b, const char *b, int given);
+
 /* ---- fw_cfg ---- */
 
 enum {

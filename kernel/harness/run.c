@@ -7,6 +7,7 @@ enum { DEBUG_EXIT = 0xf4 };
 
 extern const struct ktest *__start_ktests[], *__stop_ktests[];
 extern const struct kbench *__start_kbenches[], *__stop_kbenches[];
+extern const struct kfigure *const __start_kfigures[], *const __stop_kfigures[];
 
 static enum { RUNNING, FAILED, SKIPPED } state;
 static const char *skip_reason;
@@ -144,9 +145,9 @@ struct entry {
 
 static int compare(const struct entry *a, const struct entry *b)
 {
-	int by_suite = harness_strcmp(a->suite, b->suite);
+	const int by_suite = harness_strcmp(a->suite, b->suite);
 
-	return by_suite ? by_suite : harness_strcmp(a->name, b->name);
+	return order_compare(a->suite, a->name, b->suite, b->name, by_suite ? by_suite : harness_strcmp(a->name, b->name));
 }
 
 /* Shell sort: the linker's order, which is that of file names, must not show. */
@@ -221,7 +222,16 @@ static void report_ticks(const char *kind, const char *suite, const char *name, 
 	report_end();
 }
 
-static void run_test(const struct ktest *test, unsigned number, unsigned count[3])
+/* What it took from the machine's start to here, and what the kernel says of itself. */
+static void report_figures(uint64_t booted)
+{
+	report_ticks("# figure ", "boot", "instructions", booted);
+	for (const struct kfigure *const *entry = __start_kfigures; entry != __stop_kfigures; entry++)
+		report_ticks("# figure ", (*entry)->suite, (*entry)->name, (*entry)->get());
+}
+
+/* Not inlined: whoever looks from outside of the machine knows by it that a test has ended. */
+static __attribute__((noinline)) void run_test(const struct ktest *test, unsigned number, unsigned count[3])
 {
 	uint64_t taken;
 
@@ -249,7 +259,7 @@ static void run_test(const struct ktest *test, unsigned number, unsigned count[3
 		report_ticks("# count ", test->suite, test->name, taken);
 }
 
-/* Not inlined: all calls are to count the same instructions around the benchmark's own. */
+/* Not inlined either: all calls are to count the same instructions around the benchmark's own. */
 static __attribute__((noinline)) uint64_t bench_ticks(const struct kbench *bench, uint64_t n)
 {
 	const uint64_t start = ticks();
@@ -308,6 +318,7 @@ void harness_run(void)
 	static char nonce[129], suites[1024], benches[1024], word[16];
 	const size_t total = (size_t)(__stop_ktests - __start_ktests);
 	const size_t total_benches = (size_t)(__stop_kbenches - __start_kbenches);
+	const uint64_t booted = ticks();
 	unsigned count[3] = { 0, 0, 0 }, selected = 0, number = 0;
 	bool all;
 
@@ -336,6 +347,9 @@ void harness_run(void)
 	report_raw("# auton nonce ");
 	report_text(nonce);
 	report_end();
+
+	if (counting)
+		report_figures(booted);
 
 	for (size_t i = 0; i < total; i++)
 		if (all || listed(suites, __start_ktests[i]->suite))

@@ -20,9 +20,9 @@ struct Specimen {
             let source = directory.appending("source")
             try Files.createDirectories(source)
             for name in ["harness", "Makefile", "kernel.ld"] {
-                try TemporaryCopy.copy(kernel.appending(name), to: source.appending(name))
+                try Files.copyTree(kernel.appending(name), to: source.appending(name))
             }
-            try TemporaryCopy.copy(corpus.appending("specimen"), to: source)
+            try Files.copyTree(corpus.appending("specimen"), to: source)
             workspace = try await Workspace.open(directory.appending("workspace"), from: source, origin: .kernel)
             try Files.createDirectories(outside)
             try Files.write(outside.appending("secret"), Array("secret\n".utf8), sync: false)
@@ -42,7 +42,7 @@ struct Specimen {
         guard build.succeeded else {
             throw AutonError(.badConfiguration, "the self-check's good kernel does not build: \(build.diagnostics.first ?? "")")
         }
-        try TemporaryCopy.copy(worktree.root.appending("build"), to: place)
+        try Files.copyTree(worktree.root.appending("build"), to: place)
     }
 
     func remove() { try? Files.removeTree(directory) }

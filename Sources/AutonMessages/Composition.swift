@@ -1,0 +1,83 @@
+/// Isolated against combined, for one commit of main. Named by that commit's tree.
+package struct Composition: Message {
+    package static let kind = Kind.composition
+
+    /// One boot.
+    package struct Configuration: Codable, Sendable, Equatable {
+        /// `combined`, or the subsystem that was booted alone, or the task (or branch) whose change was; `a + b` for two of
+        /// them, `order reverse` or `order SEED` for the whole in another order, `base` for what they are put on.
+        package var name: String
+        package var tests: [TestResult]
+        /// Empty if the boot ended as it should; else how it did end.
+        package var failure: String
+        /// Nil in what was filed before instructions were counted.
+        package var counts: InstructionCounts?
+
+        package init(name: String, tests: [TestResult], failure: String, counts: InstructionCounts? = nil) {
+            self.name = name
+            self.tests = tests
+            self.failure = failure
+            self.counts = counts
+        }
+    }
+
+    /// A figure of the whole, and what the changes add up to.
+    package struct Sum: Codable, Sendable, Equatable {
+        package var name: String
+        package var base: Int
+        /// The base's, and what each change adds to it when it is there alone.
+        package var expected: Int
+        package var combined: Int
+
+        package init(name: String, base: Int, expected: Int, combined: Int) {
+            self.name = name
+            self.base = base
+            self.expected = expected
+            self.combined = combined
+        }
+    }
+
+    /// What one of those to blame did.
+    package struct Change: Codable, Sendable, Equatable {
+        /// The task, or the branch as it was given.
+        package var part: String
+        package var commit: String
+        package var change: ChangeSummary
+
+        package init(part: String, commit: String, change: ChangeSummary) {
+            self.part = part
+            self.commit = commit
+            self.change = change
+        }
+    }
+
+    package var commit: String
+    package var tree: String
+    package var configurations: [Configuration]
+    package var interactions: [Interaction]
+    /// What the kernel prints when it boots without tests.
+    package var console: [String]
+    /// Nil in what was filed before there were any; so are those below.
+    package var figures: [Sum]?
+    /// Of all that are to blame for anything.
+    package var changes: [Change]?
+    /// How many trees were built and how many boots there were for it.
+    package var builds: Int?
+    package var boots: Int?
+    package var name: String { tree }
+
+    package init(
+        commit: String, tree: String, configurations: [Configuration], interactions: [Interaction], console: [String],
+        figures: [Sum]? = nil, changes: [Change]? = nil, builds: Int? = nil, boots: Int? = nil
+    ) {
+        self.commit = commit
+        self.tree = tree
+        self.configurations = configurations
+        self.interactions = interactions
+        self.console = console
+        self.figures = figures
+        self.changes = changes
+        self.builds = builds
+        self.boots = boots
+    }
+}

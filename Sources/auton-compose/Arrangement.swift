@@ -1,0 +1,21 @@
+/// How a kernel is booted.
+struct Arrangement: Hashable, Sendable {
+    /// The suites of tests and benchmarks to run; empty for all.
+    var suites: [String] = []
+    /// As the harness takes it; nil: by name.
+    var order: String?
+    /// Whether time is counted in instructions, so that every boot goes the same way, or passes as on any machine.
+    var countsInstructions = true
+    /// Tells boots apart that are to be the same.
+    var repetition = 0
+    /// False: none, since tests may print anything: what the kernel's user sees.
+    var runsTests = true
+
+    /// For a file's name.
+    var name: String {
+        var words = [suites.isEmpty ? "all" : suites.joined(separator: ",")]
+        if let order { words.append(order) }
+        words += [countsInstructions ? "counted" : "clock", runsTests ? "tests" : "none", String(repetition)]
+        return words.joined(separator: "-")
+    }
+}

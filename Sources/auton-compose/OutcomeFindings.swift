@@ -1,0 +1,90 @@
+import AutonMessages
+
+/// Tests that say something else than alone.
+struct OutcomeFindings: Sendable {
+    let survey: Survey
+    let laboratory: Laboratory
+
+    /// In one boot with everything, in other orders, with two parts only, and the suites by themselves. What shows in
+    /// the first is not told again of the others.
+    func all() -> [Finding] {
+        let parts = survey.assembly.parts
+        var found = differences(in: survey.combined, of: survey.whole, among: parts)
+        for suite in survey.suites { found += fresh(differences(ofSuite: suite.name, suite.observation), found) }
+        for order in survey.orders {
+            let arrangement = Arrangement(order: order.name)
+            let differences = differences(
+                in: order.observation, of: survey.whole, among: parts, arrangement, configuration: "in order \(order.name)")
+            found += fresh(differences, found)
+        }
+        for pair in survey.pairs {
+            let differences = differences(
+                in: pair.observation, of: pair.commit, among: survey.assembly.closure(of: pair.parts),
+                configuration: "with \(pair.name)")
+            found += fresh(differences, found)
+        }
+        return found
+    }
+
+    private func fresh(_ findings: [Finding], _ known: [Finding]) -> [Finding] {
+        let tests = Set(known.map(\.interaction.test))
+        return findings.filter { !tests.contains($0.interaction.test) }
+    }
+
+    private func differences(
+        in observation: Observation, of commit: String, among suspects: [Part], _ arrangement: Arrangement = Arrangement(),
+        configuration: String? = nil
+    ) -> [Finding] {
+        let kind = arrangement.order == nil ? Interaction.Kind.outcome : .order
+        if let end = observation.endedIn, ["build", "boot"].contains(end) {
+            let interaction = Interaction(
+                kind: kind, test: end, alone: .ok, combined: .missing, evidence: evidence([], [observation.failure]),
+                configuration: configuration)
+            return [
+                Finding(interaction: interaction, suspects: suspects, commit: commit, arrangement: arrangement) { _, commit in
+                    try await laboratory.observe(commit, arrangement).endedIn == end
+                }
+            ]
+        }
+        return survey.homes(among: suspects, of: { $0.tests.map(\.name) + $0.counts.benches.map(\.name) }).compactMap {
+            test, home in
+            let isBench = home.observation.outcome(of: test) == nil
+            // A benchmark has no result but that it came to its end.
+            guard let alone = isBench ? .ok : home.observation.outcome(of: test),
+                let now = isBench ? (observation.endedIn == test ? .missing : nil) : observation.verdict(on: test), now != alone
+            else { return nil }
+            let interaction = Interaction(
+                kind: kind, test: test, alone: alone, combined: now,
+                evidence: evidence(home.observation.diagnostics(of: test), observation.diagnostics(of: test)),
+                configuration: configuration)
+            return Finding(
+                interaction: interaction, owner: home.owner, suspects: suspects, commit: commit, arrangement: arrangement
+            ) { _, commit in try await laboratory.observe(commit, arrangement).verdict(on: test) == now }
+        }
+    }
+
+    /// Tests that say something else when their suite is booted alone.
+    private func differences(ofSuite suite: String, _ observation: Observation) -> [Finding] {
+        let alone = Arrangement(suites: [suite])
+        return observation.tests.compactMap { test in
+            guard let now = survey.combined.verdict(on: test.name), now != test.outcome else { return nil }
+            let interaction = Interaction(
+                kind: .outcome, test: test.name, alone: test.outcome, combined: now,
+                evidence: evidence(
+                    observation.diagnostics(of: test.name), survey.combined.diagnostics(of: test.name)))
+            return Finding(
+                interaction: interaction, suspects: survey.assembly.parts, commit: survey.whole, arrangement: alone
+            ) { _, commit in
+                async let suite = laboratory.observe(commit, alone), all = laboratory.observe(commit)
+                guard let alone = try await suite.outcome(of: test.name), let now = try await all.verdict(on: test.name) else {
+                    return false
+                }
+                return alone != now
+            }
+        }
+    }
+
+    private func evidence(_ alone: [String], _ combined: [String]) -> [String] {
+        alone.map { "alone: \($0)" } + combined.map { "combined: \($0)" }
+    }
+}

@@ -1,0 +1,142 @@
+import AutonMessages
+
+/// Benchmarks and tests that take more instructions than alone, and kernels that take more than their parts add up to.
+struct SpeedFindings: Sendable {
+    let survey: Survey
+    let laboratory: Laboratory
+    /// Per cent.
+    let share: Double
+
+    func all() -> [Finding] {
+        var found = slower(in: survey.combined, of: survey.whole, among: survey.assembly.parts)
+        for suite in survey.suites { found += fresh(slower(thanIn: suite.observation, suite.name), found) }
+        for pair in survey.pairs {
+            let parts = survey.assembly.closure(of: pair.parts)
+            found += fresh(slower(in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)"), found)
+        }
+        return found + longer() + larger()
+    }
+
+    private func fresh(_ findings: [Finding], _ known: [Finding]) -> [Finding] {
+        let names = Set(known.map(\.interaction.test))
+        return findings.filter { !names.contains($0.interaction.test) }
+    }
+
+    /// Benchmarks that take more than at home.
+    private func slower(in observation: Observation, of commit: String, among suspects: [Part], configuration: String? = nil)
+        -> [Finding]
+    {
+        let tolerance = Tolerance(share: share)
+        let counts = observation.instructions(ofBenches: true)
+        return survey.homes(among: suspects, of: { $0.counts.benches.map(\.name) }).compactMap { name, home in
+            guard let now = counts[name], let atHome = home.observation.instructions(ofBenches: true)[name] else { return nil }
+            // What one part does to a benchmark by itself is no interaction; its gate has seen it.
+            let alone = zip(survey.assembly.parts, survey.parts).filter { suspects.contains($0.0) }
+                .compactMap { $1.instructions(ofBenches: true)[name] }.filter { tolerance.exceeds($0, atHome) }.max()
+            let expected = alone ?? atHome
+            guard tolerance.exceeds(now, expected) else { return nil }
+            return Finding(
+                interaction: interaction(.speed, name, expected, now, configuration), owner: home.owner, suspects: suspects,
+                commit: commit,
+                shows: { _, commit in
+                    let counts = try await laboratory.observe(commit).instructions(ofBenches: true)
+                    return counts[name].map { tolerance.exceeds($0, expected) } ?? false
+                }, reference: home.commit)
+        }
+    }
+
+    /// Benchmarks that take more than when their suite is booted alone.
+    private func slower(thanIn suite: Observation, _ name: String) -> [Finding] {
+        let tolerance = Tolerance(share: share), arrangement = Arrangement(suites: [name])
+        let together = survey.combined.instructions(ofBenches: true)
+        return suite.instructions(ofBenches: true).sorted { $0.key < $1.key }.compactMap { bench, alone in
+            guard let now = together[bench], tolerance.exceeds(now, alone) else { return nil }
+            return Finding(
+                interaction: interaction(.speed, bench, alone, now, nil), suspects: survey.assembly.parts, commit: survey.whole
+            ) { _, commit in
+                async let suite = laboratory.observe(commit, arrangement), all = laboratory.observe(commit)
+                guard let alone = try await suite.instructions(ofBenches: true)[bench],
+                    let now = try await all.instructions(ofBenches: true)[bench]
+                else { return false }
+                return tolerance.exceeds(now, alone)
+            }
+        }
+    }
+
+    /// Tests that take more than at home and what each part adds to them. Unlike benchmarks they may do more as the kernel
+    /// grows, such as look at all of it.
+    private func longer() -> [Finding] {
+        let tolerance = Tolerance(share: share, floor: 100)
+        let now = survey.combined.instructions(ofBenches: false)
+        return survey.homes(among: survey.assembly.parts, of: { $0.counts.tests.map(\.name) }).compactMap { name, home in
+            guard let now = now[name], survey.combined.outcome(of: name) == home.observation.outcome(of: name) else { return nil }
+            let value = { @Sendable (observation: Observation) in observation.instructions(ofBenches: false)[name] }
+            let expected = expected(of: survey.assembly.parts, home: home, value)
+            guard let expected, tolerance.exceeds(now, expected) else { return nil }
+            return Finding(
+                interaction: interaction(.speed, name, expected, now, nil), owner: home.owner, suspects: survey.assembly.parts,
+                commit: survey.whole,
+                shows: { parts, commit in
+                    guard let now = value(try await laboratory.observe(commit)),
+                        let expected = self.expected(of: parts, home: home, value)
+                    else { return false }
+                    return tolerance.exceeds(now, expected)
+                }, reference: home.commit)
+        }
+    }
+
+    /// Figures that are more than the base's and what each part adds to them.
+    private func larger() -> [Finding] {
+        // Sections end on pages.
+        let tolerance = Tolerance(share: share, floor: 4096)
+        return Self.sums(survey).filter { tolerance.exceeds($0.combined, $0.expected) }.map { sum in
+            let home = Survey.Home(owner: nil, observation: survey.base, commit: survey.assembly.base)
+            let value = { @Sendable (observation: Observation) in observation.figure(sum.name) }
+            return Finding(
+                interaction: interaction(.figure, sum.name, sum.expected, sum.combined, nil), suspects: survey.assembly.parts,
+                commit: survey.whole
+            ) { parts, commit in
+                guard let now = value(try await laboratory.observe(commit)),
+                    let expected = self.expected(of: parts, home: home, value)
+                else { return false }
+                return tolerance.exceeds(now, expected)
+            }
+        }
+    }
+
+    /// Of all figures that base and whole have.
+    static func sums(_ survey: Survey) -> [Composition.Sum] {
+        let home = Survey.Home(owner: nil, observation: survey.base, commit: survey.assembly.base)
+        return survey.combined.figures.compactMap { figure in
+            guard let base = survey.base.figure(figure.name),
+                let expected = survey.expected(of: survey.assembly.parts, home: home, { $0.figure(figure.name) })
+            else { return nil }
+            return Composition.Sum(name: figure.name, base: base, expected: expected, combined: figure.value)
+        }
+    }
+
+    private func expected(of parts: [Part], home: Survey.Home, _ value: (Observation) -> Int?) -> Int? {
+        survey.expected(of: parts, home: home, value)
+    }
+
+    private func interaction(_ kind: Interaction.Kind, _ name: String, _ alone: Int, _ now: Int, _ configuration: String?)
+        -> Interaction
+    {
+        Interaction(
+            kind: kind, test: name, alone: .ok, combined: .ok, evidence: [], configuration: configuration,
+            cost: .init(alone: alone, combined: now))
+    }
+}
+
+extension Survey {
+    /// What a number at home, and what each part adds to it where it is alone, come to.
+    func expected(of chosen: [Part], home: Home, _ value: (Observation) -> Int?) -> Int? {
+        guard let start = value(home.observation) else { return nil }
+        return assembly.parts.indices.reduce(start) { sum, index in
+            guard chosen.contains(assembly.parts[index]), assembly.parts[index] != home.owner,
+                let with = value(parts[index]), let without = value(grounds[index])
+            else { return sum }
+            return sum + max(0, with - without)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+import AutonGate
+import AutonKit
+import AutonMessages
+
+/// All that is booted before anything is compared.
+struct Survey: Sendable {
+    /// Two parts on the base.
+    struct Pair: Sendable {
+        var parts: [Part]
+        var commit: String
+        var observation: Observation
+
+        var name: String { parts.map(\.name).joined(separator: " + ") }
+    }
+
+    let assembly: Assembly
+    /// The commit of all parts together, and what is seen of it.
+    let whole: String
+    var combined = Observation()
+    /// The same boot once more.
+    var again = Observation()
+    /// By the machine's own clock, twice.
+    var byClock: [Observation] = []
+    var base = Observation()
+    /// Each part on what it was made on, in the order of the parts.
+    var parts: [Observation] = []
+    /// What each was made on.
+    var grounds: [Observation] = []
+    /// Each suite of the whole alone.
+    var suites: [(name: String, observation: Observation)] = []
+    /// The whole in other orders.
+    var orders: [(name: String, observation: Observation)] = []
+    var pairs: [Pair] = []
+
+    /// Where a test or benchmark is seen alone: on the base, or on the part that brought it.
+    struct Home: Sendable {
+        /// Nil if the base has it.
+        var owner: Part?
+        var observation: Observation
+        var commit: String
+    }
+
+    /// Of all tests, or benchmarks, that are on the base or on any of some parts.
+    func homes(among chosen: [Part], of names: (Observation) -> [String]) -> [(name: String, home: Home)] {
+        let all: [Home] =
+            [Home(owner: nil, observation: base, commit: assembly.base)]
+            + zip(assembly.parts, parts).filter { chosen.contains($0.0) }.map { part, observation in
+                Home(owner: part, observation: observation, commit: part.commit)
+            }
+        var known: Set<String> = []
+        return all.flatMap { home in
+            names(home.observation).filter { known.insert($0).inserted }.map { (name: $0, home: home) }
+        }
+    }
+}
+
+extension Survey {
+    /// - Parameters:
+    ///   - orders: how many other orders; the first is the reverse, the others are seeded with their number.
+    ///   - allPairs: also of parts that do not touch each other.
+    static func make(
+        _ assembly: Assembly, whole: String, in laboratory: Laboratory, orders: Int, allPairs: Bool
+    ) async throws -> Survey {
+        var survey = Survey(assembly: assembly, whole: whole)
+        // What the others are built on.
+        async let base = laboratory.observe(assembly.base)
+        async let combined = laboratory.observe(whole, Arrangement(repetition: 1))
+        async let again = laboratory.observe(whole, Arrangement(repetition: 2))
+        async let byClock = concurrently([1, 2]) {
+            try await laboratory.observe(whole, Arrangement(countsInstructions: false, repetition: $0))
+        }
+        async let parts = concurrently(assembly.parts) { try await laboratory.observe($0.commit) }
+        async let grounds = concurrently(assembly.parts) { try await laboratory.observe($0.base) }
+        let others = orders > 0 ? ["reverse"] + (1..<orders).map(String.init) : []
+        async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
+        async let pairs = pairs(assembly, in: laboratory, all: allPairs)
+        (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
+        let names = survey.combined.tests.map(\.name) + survey.combined.counts.benches.map(\.name)
+        let suites = Set(names.compactMap { $0.split(separator: ".").first.map(String.init) }).sorted()
+        let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
+        survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
+        (survey.parts, survey.grounds, survey.pairs) = try await (parts, grounds, pairs)
+        survey.orders = zip(others, try await ordered).map { (name: $0, observation: $1) }
+        return survey
+    }
+
+    private static func pairs(_ assembly: Assembly, in laboratory: Laboratory, all: Bool) async throws -> [Pair] {
+        let parts = assembly.parts
+        var places = parts.indices.flatMap { one in (0..<one).map { ($0, one) } }
+        if !all {
+            let touches = try await concurrently(parts) { part in
+                let paths = try await Change(from: part.base, to: part.commit, in: assembly.workspace.git).files.map(\.path)
+                let objects = try? await laboratory.image(of: part.commit).get().objects
+                return Touch(paths: paths, objects: objects ?? [])
+            }
+            places = Touch.pairs(touches)
+        }
+        let made = try await concurrently(places) { one, other -> Pair? in
+            let pair = [parts[one], parts[other]]
+            // One that needs the other is never without it.
+            guard assembly.closure(of: [pair[0]]) != assembly.closure(of: pair),
+                assembly.closure(of: [pair[1]]) != assembly.closure(of: pair),
+                assembly.closure(of: pair) != parts, let commit = try await assembly.commit(of: pair)
+            else { return nil }
+            return Pair(parts: pair, commit: commit, observation: try await laboratory.observe(commit))
+        }
+        return made.compactMap(\.self)
+    }
+}
+
+/// The results are in the order of the items.
+func concurrently<Item: Sendable, Value: Sendable>(
+    _ items: [Item], _ body: @escaping @Sendable (Item) async throws -> Value
+) async throws -> [Value] {
+    try await withThrowingTaskGroup { group in
+        for (index, item) in items.enumerated() { group.addTask { (index, try await body(item)) } }
+        return try await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.map(\.1)
+    }
+}
