@@ -29,7 +29,7 @@ ifneq ($(UNSAFE_NO_SANDBOX),)
 $(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
 endif
 
-.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test lint bench bench-model fake-model install clean
+.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test lint bench bench-model bench-compose fake-model install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
+	@echo 'make bench-compose [ARGS="8 64"]     what a composition check costs, by the number of tasks'
 	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
 	@echo 'make clean                           remove what was built (mailbox and workspace stay)'
@@ -88,6 +89,9 @@ bench: build
 
 bench-model: build
 	@scripts/bench-model
+
+bench-compose: build
+	@scripts/bench-compose $(ARGS)
 
 fake-model:
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet) --product fake-model

@@ -27,7 +27,9 @@ actor Laboratory {
     /// The tree whose build the others go on from.
     private let base: String
     private var builds: [String: Task<BuildOutcome, any Error>] = [:]
-    private var boots: [String: [Arrangement: Task<Observation, any Error>]] = [:]
+    private var boots: [String: [Arrangement: Task<(observation: Observation, seconds: Double), any Error>]] = [:]
+    /// Wall time of the longest boot that came to its end.
+    private var longest = 0.0
     /// How many there were.
     private(set) var buildCount = 0, bootCount = 0
 
@@ -60,11 +62,13 @@ actor Laboratory {
         switch try await image(ofTree: tree, commit) {
         case .failure(let failure): return Observation(failure: "build: \(failure.line)", endedIn: "build")
         case .success(let image):
-            if let boot = boots[image.digest]?[arrangement] { return try await boot.value }
+            if let boot = boots[image.digest]?[arrangement] { return try await boot.value.observation }
             bootCount += 1
-            let boot = Task { try await self.boot(image, arrangement) }
+            let seconds = patience
+            let boot = Task { try await self.boot(image, arrangement, seconds: seconds) }
             boots[image.digest, default: [:]][arrangement] = boot
-            let observation = try await boot.value
+            let (observation, taken) = try await boot.value
+            if observation.endedIn == nil { longest = max(longest, taken) }
             await memory.keep(observation, of: tree, arrangement)
             return observation
         }
@@ -113,18 +117,25 @@ actor Laboratory {
         }
     }
 
-    private nonisolated func boot(_ image: Image, _ arrangement: Arrangement) async throws -> Observation {
+    /// Seconds until a boot counts as hung: many times what others took on this machine, so that looking for who is to blame
+    /// for a hang does not take the whole limit each time.
+    private var patience: Double { longest == 0 ? limits.bootSeconds : min(limits.bootSeconds, max(3, 10 * longest)) }
+
+    private nonisolated func boot(_ image: Image, _ arrangement: Arrangement, seconds: Double) async throws
+        -> (observation: Observation, seconds: Double)
+    {
         try await slots.use {
-            var boot = Boot(image: image.path, suites: arrangement.suites, seconds: limits.bootSeconds)
+            var boot = Boot(image: image.path, suites: arrangement.suites, seconds: seconds)
             boot.machine.countsInstructions = arrangement.countsInstructions
             boot.benches = arrangement.countsInstructions ? arrangement.suites : nil
             boot.order = arrangement.order
             boot.runsTests = arrangement.runsTests
             let report = try await boot.run()
-            return Observation(
+            let observation = Observation(
                 tests: report.report.tests, counts: report.counters.counts, sections: image.sections,
                 failure: report.failure ?? "", endedIn: arrangement.runsTests ? report.endedIn : nil,
                 console: report.consoleLines)
+            return (observation, report.seconds)
         }
     }
 }
