@@ -103,7 +103,8 @@ import Testing
         #expect(try await scene.plan("--replan").output == "boot-fix\n")
         #expect(
             try scene.news("plan-2", 1).contains(
-                "## What is one thing alone and another in company\n\n### boot.prints: ok alone, not-ok combined\n\ngot: garbage"))
+                "## What is one thing alone and another in company\n\n### boot.prints: ok alone, not-ok combined\n\ngot: garbage"
+            ))
         #expect(try await scene.plan("--replan") == Outcome(status: 0))
     }
 }
