@@ -78,7 +78,7 @@ provenance: build
 	@scripts/provenance
 
 test: deps
-	@swift test --no-parallel
+	@scripts/test
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests

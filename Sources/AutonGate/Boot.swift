@@ -22,7 +22,7 @@ package struct Boot: Sendable {
     /// Wall time until the boot counts as hung.
     package var seconds: Double
     /// Where a witness is to look on as the harness sends its report.
-    var witnessed: UInt64?
+    var witness: Witness?
     /// What is to be profiled.
     var profile: Profile.Window?
 
@@ -82,9 +82,9 @@ package struct Boot: Sendable {
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 sandbox.inside(image), with: machine.image)
         )
-        if witnessed != nil {
-            let seen = Witness.seen(in: try Self.bytes(of: directory.appending(Self.witness)))
-            found.origin = Witness.difference(of: reported, from: seen).map { .foreign(after: $0) } ?? .harness
+        if let witness {
+            let log = try Self.bytes(of: directory.appending(Self.witnessLog))
+            found.origin = witness.origin(of: reported, witness.events(in: log))
         }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
@@ -92,7 +92,7 @@ package struct Boot: Sendable {
     }
 
     private static let imageInside = "/image"
-    private static let witness = "witness"
+    private static let witnessLog = "witness"
 
     /// QEMU's, with a directory for what the boot leaves.
     func sandbox(_ directory: FilePath) -> Sandbox {
@@ -104,7 +104,7 @@ package struct Boot: Sendable {
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
         // A witness says a kilobyte of each byte.
-        sandbox.limits.fileSize = witnessed == nil ? Self.outputLimit : 512 << 20
+        sandbox.limits.fileSize = witness == nil ? Self.outputLimit : 512 << 20
         return sandbox
     }
 
@@ -122,7 +122,7 @@ package struct Boot: Sendable {
                 "-qmp", Monitor.argument,
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
-        if let witnessed { arguments += Witness.arguments(place: witnessed, log: inside(Self.witness)) }
+        if let witness { arguments += witness.arguments(log: inside(Self.witnessLog)) }
         if let profile {
             arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
         }

@@ -17,6 +17,8 @@ struct BootMatrix: Sendable {
 
     var tree: FilePath
     var trial: Trial
+    /// The paths by which the base can be booted: none may be lost.
+    var before: Set<Machine.Path>
     var limits: RunLimits
 
     /// The boots that are asked for beside the trial's own, in the order of the demand.
@@ -41,15 +43,26 @@ struct BootMatrix: Sendable {
                 result: BootResult(name: machine.name, outcome: outcome, seconds: seconds, detail: detail), evidence: evidence)
         }
         do {
-            if let reason = try absence(of: machine.path, demand) { return finish(.skipped, reason) }
+            if let reason = try absence(of: machine.path) {
+                return finish(before.contains(machine.path) || demand != .available ? .failed : .skipped, reason)
+            }
+            if machine.path == .iso, let missing = Tools.missingForGRUB {
+                guard demand == .available else { throw missing }
+                return finish(.skipped, missing.description)
+            }
             if machine.path == .iso {
                 let build = try await Build.iso(in: tree, limits: limits)
                 guard build.succeeded else { return finish(.failed, "make iso: \(build.failure)", evidence: build.diagnostics) }
             }
             let image = tree.appending(machine.image)
             guard Files.type(of: image) == S_IFREG else { return finish(.failed, "make made no \(machine.image)") }
-            let report = try await AutonGate.Boot(image: image, machine: machine, seconds: limits.bootSeconds).run()
-            if let failure = report.failure { return finish(.failed, failure, evidence: report.evidence) }
+            var boot = AutonGate.Boot(image: image, machine: machine, seconds: limits.bootSeconds)
+            // Whatever loads it, it is this kernel that is to be seen at work.
+            boot.witness = try ELFImage(Files.read(tree.appending(Machine().image))).flatMap(Witness.init)
+            let report = try await boot.run()
+            if let failure = report.failure ?? report.foreign ?? difference(of: report, on: machine) {
+                return finish(.failed, failure, evidence: report.evidence)
+            }
             let absent = try ExpectedLines(in: tree)?.absent(from: report.consoleLines) ?? []
             return absent.isEmpty
                 ? finish(.passed) : finish(.failed, "no line of the console matches \(absent[0])", evidence: report.evidence)
@@ -61,18 +74,27 @@ struct BootMatrix: Sendable {
         }
     }
 
-    /// Why it cannot be booted by that path here, or yet; nil if the tree says that it can.
-    private func absence(of path: Machine.Path, _ demand: BootDemand) throws -> String? {
+    /// What its tests say there that they do not say in the trial: the same ones run everywhere, and what passes there
+    /// passes here. With less memory a test may be skipped that needs more.
+    private func difference(of report: BootReport, on machine: Machine) -> String? {
+        let here = Dictionary(report.report.tests.map { ($0.name, $0.outcome) }, uniquingKeysWith: { first, _ in first })
+        let there = trial.boot.report.tests
+        if let absent = there.first(where: { here[$0.name] == nil }) { return "\(absent.name) did not run" }
+        if here.count > there.count { return "other tests than by \(Machine().name)" }
+        let mayLack = machine.memory < Machine().memory
+        let lost = there.first { $0.outcome == .ok && here[$0.name] != .ok && !(mayLack && here[$0.name] == .skip) }
+        return lost.map { "\($0.name) was skipped, and passes by \(Machine().name)" }
+    }
+
+    /// Why the tree cannot be booted by that path, or not yet; nil if it says that it can.
+    private func absence(of path: Machine.Path) throws -> String? {
         switch path {
         case .pvh: return nil
         case .disk:
             let sources = try Files.list(tree.appending("boot/disk")).contains { $0.hasSuffix(".asm") }
             return sources ? nil : "the tree has no boot/disk sources"
         case .iso:
-            if !trial.hasMultiboot2 { return "the tree has no Multiboot2 header" }
-            guard let missing = Tools.missingForGRUB else { return nil }
-            guard demand == .available else { throw missing }
-            return missing.description
+            return trial.hasMultiboot2 ? nil : "the tree has no Multiboot2 header"
         }
     }
 }

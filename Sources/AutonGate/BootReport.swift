@@ -27,6 +27,8 @@ package struct BootReport: Sendable {
         case harness
         /// The number of bytes after which it is another's, or not what was sent.
         case foreign(after: Int)
+        /// A test that the harness was not seen to call, though it has a result, or for which it called something else.
+        case impostor(String)
     }
 
     package var origin = Origin.unknown

@@ -11,9 +11,12 @@ package struct Build: Sendable {
         try await Sandbox(directory).enter { try await run(in: $0, limits: limits) }
     }
 
-    /// - Parameter sandbox: its directory is the tree.
-    package static func run(in sandbox: SandboxSession, limits: RunLimits) async throws -> BuildResult {
-        try await make([], "build/kernel.elf", in: sandbox, limits: limits)
+    /// - Parameters:
+    ///   - sandbox: its directory is the tree.
+    ///   - subdirectory: or this directory in it.
+    package static func run(in sandbox: SandboxSession, subdirectory: String = ".", limits: RunLimits) async throws -> BuildResult
+    {
+        try await make([], "build/kernel.elf", in: sandbox, subdirectory: subdirectory, limits: limits)
     }
 
     /// A CD of the kernel that is built already, by GRUB: `make iso`.
@@ -21,16 +24,16 @@ package struct Build: Sendable {
         try await Sandbox(directory).enter { try await make(["iso"], "build/kernel.iso", in: $0, limits: limits) }
     }
 
-    private static func make(_ targets: [String], _ product: String, in sandbox: SandboxSession, limits: RunLimits) async throws
-        -> BuildResult
-    {
+    private static func make(
+        _ targets: [String], _ product: String, in sandbox: SandboxSession, subdirectory: String = ".", limits: RunLimits
+    ) async throws -> BuildResult {
         let start = ContinuousClock.now
-        let directory = sandbox.sandbox.directory
+        let directory = sandbox.sandbox.directory.appending(subdirectory).lexicallyNormalized()
         var bounds = limits.sandbox
         bounds.seconds = limits.buildSeconds
         bounds.output = 256 << 10
         // The file is named, since make would take a GNUmakefile before it.
-        let make = ["--silent", "--file=Makefile"] + targets
+        let make = ["--silent", "--file=Makefile", "--directory=\(subdirectory)", "--no-print-directory"] + targets
         var result = try await sandbox.run("make", make + ["--jobs=2"], limits: bounds)
         if case .exited(let status) = result.ending, status != 0 {
             // Once more for the record: every error and not only the first, in an order that does not depend on

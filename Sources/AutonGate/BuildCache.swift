@@ -6,7 +6,7 @@ import SystemPackage
 /// Only a merge's gate puts something here: of a tree that it built from nothing, by the user's Makefile, with no command of a
 /// model's. Make rebuilds what has another digest than before. That this comes to the same as a build from nothing is what
 /// the check `reproducible` sees whenever the same tree is built both ways.
-struct BuildCache: Sendable {
+package struct BuildCache: Sendable {
     /// Trees kept; main has moved on from older ones.
     private static let kept = 4
 
@@ -16,15 +16,17 @@ struct BuildCache: Sendable {
 
     /// Puts what the base was built to into a checkout, if that is known.
     func seed(_ checkout: FilePath, from baseTree: String) {
-        let source = place(baseTree), target = checkout.appending("build")
+        let source = place(baseTree)
         guard Files.isDirectory(source) else { return }
-        do {
-            try Files.copyTree(source, to: target)
-            try Worktree.handOver(target)
-        } catch {
-            // It is just being removed, or the disk is full: a build from nothing will tell.
-            try? Files.removeTree(target)
-        }
+        // It is just being removed, or the disk is full: a build from nothing will tell.
+        do { try Self.put(source, into: checkout) } catch { try? Files.removeTree(checkout.appending("build")) }
+    }
+
+    /// Puts what was built into a checkout, for make to go on from.
+    package static func put(_ build: FilePath, into checkout: FilePath) throws {
+        let target = checkout.appending("build")
+        try Files.copyTree(build, to: target)
+        try Worktree.handOver(target)
     }
 
     /// Keeps what a tree was built to.

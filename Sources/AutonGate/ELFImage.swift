@@ -99,8 +99,10 @@ package struct ELFImage {
         return section.offset..<section.offset + section.size
     }
 
+    static let multiboot2 = ".multiboot2"
+
     /// Whether GRUB, or a loader of the tree's own, can find a Multiboot2 header where kernel.ld puts it.
-    var hasMultiboot2: Bool { sections.contains { $0.name == ".multiboot2" && $0.isLoaded && $0.size > 0 } }
+    var hasMultiboot2: Bool { sections.contains { $0.name == Self.multiboot2 && $0.isLoaded && $0.size > 0 } }
 
     /// What takes memory.
     package var sizes: [SectionSize] {

@@ -60,8 +60,7 @@ package struct Gate: Sendable {
         defer { try? worktree.remove() }
         let builds = BuildCache(workspace: workspace)
         if let seed {
-            try Files.copyTree(seed, to: worktree.root.appending("build"))
-            try Worktree.handOver(worktree.root.appending("build"))
+            try BuildCache.put(seed, into: worktree.root)
         } else if !isOfMain {
             builds.seed(worktree.root, from: trees[1])
         }
@@ -69,10 +68,12 @@ package struct Gate: Sendable {
 
         list.check(change, paths: task?.paths)
         judgement.change = change.summary(base: base)
+        let again = list.hasFailed ? nil : buildAgain(commit, trees, name, builds)
+        defer { again?.cancel() }
         if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, limits: limits) {
             judgement.take(trial)
             if !list.hasFailed, let record = trial.record {
-                list.checkReproducible(record, before: TreeRecord.find(tree: trees[0], in: workspace))
+                try await list.checkReproducible(record, before: TreeRecord.find(tree: trees[0], in: workspace), again: again)
                 if !list.hasFailed { try record.save(tree: trees[0], in: workspace) }
             }
             if !list.hasFailed, let record = trial.record {
@@ -83,15 +84,32 @@ package struct Gate: Sendable {
                     list.checkSpeed(record.counts, base: base, share: demands.slower, justified: slower)
                 }
                 if !list.hasFailed {
-                    let matrix = BootMatrix(tree: worktree.root, trial: trial, limits: limits)
+                    let before = try await paths(of: base.record, trees[1])
+                    let matrix = BootMatrix(tree: worktree.root, trial: trial, before: before, limits: limits)
                     judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
                 }
             }
         }
+        again?.cancel()
+        _ = await again?.result
         list.skipRest(of: CheckName.all)
         judgement.checks = list.checks
         if isOfMain && judgement.accepted { try await builds.keep(worktree.root, as: trees[0]) }
         return judgement
+    }
+
+    /// Builds it once more beside the first build's boots, unless it was built before; on what the base was built to if that
+    /// is known, also where the first build begins with nothing.
+    private func buildAgain(_ commit: String, _ trees: [String], _ name: String, _ builds: BuildCache)
+        -> Task<Result<String, SecondBuild.Failure>, any Error>?
+    {
+        guard TreeRecord.find(tree: trees[0], in: workspace) == nil else { return nil }
+        let build = SecondBuild(workspace: workspace, limits: limits)
+        return Task {
+            try await build.run(commit, purpose: "\(name)-again") { checkout in
+                if let seed { try BuildCache.put(seed, into: checkout) } else { builds.seed(checkout, from: trees[1]) }
+            }
+        }
     }
 
     /// What git has to say, and the checkout, all at once: the gate is to take little longer than what it runs.
@@ -105,6 +123,15 @@ package struct Gate: Sendable {
             try? await worktree.remove()
             throw error
         }
+    }
+
+    /// By which paths the base can be booted.
+    private func paths(of record: TreeRecord?, _ tree: String) async throws -> Set<Machine.Path> {
+        var paths: Set<Machine.Path> = [.pvh]
+        if record?.sections.contains(where: { $0.name == ELFImage.multiboot2 }) == true { paths.insert(.iso) }
+        let disk = try await workspace.git.run("ls-tree", "--name-only", tree, "boot/disk/")
+        if disk.split(separator: "\n").contains(where: { $0.hasSuffix(".asm") }) { paths.insert(.disk) }
+        return paths
     }
 
     private func trees(of commits: [String]) async throws -> [String] {
@@ -140,7 +167,7 @@ package struct Gate: Sendable {
             judgement.take(trial)
             if !list.hasFailed { try list.checkConsole(trial.boot.consoleLines, tree: copy.root) }
             if !list.hasFailed {
-                let matrix = BootMatrix(tree: copy.root, trial: trial, limits: limits)
+                let matrix = BootMatrix(tree: copy.root, trial: trial, before: [], limits: limits)
                 judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
             }
         }

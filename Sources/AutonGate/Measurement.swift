@@ -24,8 +24,7 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
-        // What has the harness's symbols is the image itself.
-        if machine.path == .pvh { boot.witnessed = try Witness.place(in: image) }
+        boot.witness = ELFImage(try Files.read(image)).flatMap(Witness.init)
         let witnessed = boot
         async let first = counting.run()
         async let second = witnessed.run()
@@ -64,10 +63,11 @@ package struct Measurement: Sendable {
 
 extension BootReport {
     /// What of the report was not seen to come from the harness.
-    fileprivate var foreign: String? {
+    var foreign: String? {
         switch origin {
         case .harness: nil
         case .unknown: "the harness does not tell where it sends from"
+        case .impostor(let test): "the harness was not seen to call \(test) itself"
         case .foreign(let bytes): "the report is not what the harness sent, from byte \(bytes + 1) on"
         }
     }

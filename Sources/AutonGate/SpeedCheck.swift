@@ -39,9 +39,11 @@ extension Checklist {
         let counts = counts.compared(with: record.counts)
         let names = Set(counts.benches.map(\.name))
         let gone = record.counts.benches.filter { !names.contains($0.name) }.map { "\($0.name): the benchmark is gone" }
+        let nothing = counts.benches.filter { $0.instructions == 0 }.map { "\($0.name): the benchmark takes no instructions" }
         let slower = counts.benches.filter { $0.isSlower(by: share) }
         let reasons = Dictionary(justified.map { ($0.bench, $0.why) }, uniquingKeysWith: { "\($0); \($1)" })
-        let faults = gone + slower.filter { reasons[$0.name] == nil }.map { "\($0.inWords), over \(Text.number(share))%" }
+        let faults =
+            gone + nothing + slower.filter { reasons[$0.name] == nil }.map { "\($0.inWords), over \(Text.number(share))%" }
         let taken = slower.compactMap { count in
             reasons[count.name].map { "\(count.inWords), justified: \(Text.lines($0).joined(separator: " "))" }
         }

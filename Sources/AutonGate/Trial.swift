@@ -56,12 +56,27 @@ extension Checklist {
             hasMultiboot2: elf?.hasMultiboot2 ?? false)
     }
 
-    /// A tree that was built before gave the same image then, whenever and wherever that was.
-    mutating func checkReproducible(_ record: TreeRecord, before: TreeRecord?) {
-        guard let before else { return skip(CheckName.reproducible, because: "not built before") }
-        add(
-            CheckName.reproducible, failure: before.image == record.image ? nil : "another image than when it was built before",
-            passed: "the image is the one that was built before", evidence: ["then: \(before.image)", "now: \(record.image)"])
+    /// A tree that was built before gave the same image then, whenever and wherever that was; one that was not gives it again.
+    ///
+    /// - Parameter again: the second build; nil if it was built before.
+    mutating func checkReproducible(
+        _ record: TreeRecord, before: TreeRecord?, again: Task<Result<String, SecondBuild.Failure>, any Error>?
+    ) async throws {
+        if let before {
+            return add(
+                CheckName.reproducible,
+                failure: before.image == record.image ? nil : "another image than when it was built before",
+                passed: "the image is the one that was built before", evidence: ["then: \(before.image)", "now: \(record.image)"])
+        }
+        switch try await again?.value {
+        case .success(let image):
+            add(
+                CheckName.reproducible, failure: image == record.image ? nil : "another image when it was built twice",
+                passed: "built twice, one image", evidence: ["first: \(record.image)", "then: \(image)"])
+        case .failure(let failure):
+            add(CheckName.reproducible, failure: "it does not build twice: \(failure.line)")
+        case nil: skip(CheckName.reproducible, because: "not built before")
+        }
     }
 }
 

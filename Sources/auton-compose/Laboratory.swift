@@ -98,8 +98,7 @@ actor Laboratory {
             defer { try? worktree.remove() }
             let seed = directory.appending("seed"), output = worktree.root.appending("build")
             if Files.isDirectory(seed) {
-                try Files.copyTree(seed, to: output)
-                try Worktree.handOver(output)
+                try BuildCache.put(seed, into: worktree.root)
             }
             let (build, objects) = try await Sandbox(worktree.root).enter { session in
                 let build = try await Build.run(in: session, limits: limits)

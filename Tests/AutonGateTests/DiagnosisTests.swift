@@ -135,7 +135,7 @@ import Testing
         #expect(report.failure == "panic in zz.panics: out of frames")
         let functions = report.diagnosis.dropFirst().map { $0.drop { $0 == " " }.prefix { $0 != "+" } }
         #expect(report.diagnosis.first == "called from")
-        #expect(functions == ["third", "second", "first", "ktest_zz__panics", "harness_run", "stub_main", "high"])
+        #expect(functions == ["third", "second", "first", "ktest_zz__panics", "run_test", "harness_run", "stub_main", "high"])
         #expect(
             report.diagnosis.dropFirst().map { $0.suffix(15) }.prefix(3) == [
                 "(tests/bad.c:6)", "(tests/bad.c:7)", "(tests/bad.c:8)",

@@ -87,8 +87,8 @@ import Testing
         #expect(list.checks[1].detail == "0 benchmarks, 0 tests")
     }
 
-    /// What was free on the base may cost nothing.
-    @Test(arguments: [(0, 0, true), (1, 0, false), (105, 100, true), (106, 100, false), (Int.max, Int.max, true)])
+    /// What takes nothing was not measured.
+    @Test(arguments: [(0, 0, false), (0, 7, false), (1, 0, false), (105, 100, true), (106, 100, false), (Int.max, Int.max, true)])
     func theShare(now: Int, base: Int, passes: Bool) {
         var list = Checklist()
         let record = TreeRecord(tests: [], counts: InstructionCounts(benches: [.init(name: "a.b", instructions: base)]))

@@ -16,18 +16,40 @@ import Testing
         ("ok", "oak", 1), ("o", "ok", 1), ("", "ok", 0), ("ok", "ook and more", 2),
     ])
     func difference(report: String, seen: String, expected: Int?) {
-        #expect(Witness.difference(of: Array(report.utf8), from: Array(seen.utf8)) == expected)
+        let origin = Self.witness.origin(of: Array(report.utf8), seen.utf8.map { .sent($0) })
+        #expect(origin == (expected.map { .foreign(after: $0) } ?? .harness))
     }
 
-    @Test func bytesAreTheLowestOfTheRegister() {
+    private static let witness = Witness(
+        sent: 0x5001, calls: 0x6001, functions: ["ktest_lib__a": 0x7000, "kbench_lib__b": 0x8000])
+
+    @Test func theRegisterHoldsByteOrAddress() {
         let log = """
             RAX=000000000000006f RBX=ffffffffffffffff RCX=0000000000000041
-            RIP=ffffffff80105001
+            RIP=0000000000005001 RFL=00000002
+            RAX=0000000000007000 RBX=0000000000000000
+            RIP=0000000000006001 RFL=00000002
             RAX=ffffffffffffff6b RBX=0000000000000000
+            RIP=0000000000005001
             RAX=00
             """
-        #expect(Witness.seen(in: Array(log.utf8)) == Array("ok".utf8))
-        #expect(Witness.seen(in: []) == [])
+        #expect(Self.witness.events(in: Array(log.utf8)) == [.sent(0x6f), .called(0x7000), .sent(0x6b)])
+        #expect(Self.witness.events(in: []) == [])
+    }
+
+    /// What has a result was called, and nothing else in its place.
+    @Test(
+        arguments: [
+            (["# run lib.a\n"], 0x7000, ["ok 1 lib.a\n"], nil), (["# bench lib.b\n"], 0x8000, ["# bench lib.b 7\n"], nil),
+            (["# run lib.a\n"], nil, ["ok 1 lib.a\n"], "lib.a"), (["# run lib.a\n"], 0x7001, ["ok 1 lib.a\n"], "lib.a"),
+            (["# bench lib.b\n"], nil, ["# bench lib.b 7\n"], "lib.b"), (["# bench lib.b\n"], 0x7000, [], "lib.b"),
+            (["# run lib.c\n"], 0x7000, ["not ok 1 lib.c\n"], "lib.c"), (["x\n"], 0x7000, [], "nothing"),
+        ] as [([String], UInt64?, [String], String?)])
+    func whatRanIsWhatHasAResult(before: [String], called: UInt64?, after: [String], impostor: String?) {
+        let sent = { (lines: [String]) in lines.joined().utf8.map { Witness.Event.sent($0) } }
+        let report = Array((before + after).joined().utf8)
+        let origin = Self.witness.origin(of: report, sent(before) + (called.map { [.called($0)] } ?? []) + sent(after))
+        #expect(origin == (impostor.map { .impostor($0) } ?? .harness))
     }
 
     private func origin(_ code: String) async throws -> String? {

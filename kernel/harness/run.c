@@ -201,6 +201,12 @@ static _Noreturn void refuse(const char *why)
 	harness_exit(HARNESS_FAIL);
 }
 
+/* Calls a test or benchmark. The gate sees from outside of the machine which function that is whenever the processor comes to
+ * harness_calls; why the jump is indirect, report.c says. */
+void harness_call(void (*run)(uint64_t n), uint64_t n);
+__asm__(".text\nharness_call:\n\tmov %rdi, %rax\n\tmov %rsi, %rdi\n\tlea harness_calls(%rip), %rcx\n\tjmp *%rcx\n"
+	"\t.globl harness_calls\nharness_calls:\n\tjmp *%rax\n");
+
 /* Of the time stamp counter; one tick is one instruction where QEMU counts those (-icount shift=0). */
 static uint64_t ticks(void)
 {
@@ -241,7 +247,7 @@ static __attribute__((noinline)) void run_test(const struct ktest *test, unsigne
 	report_end();
 
 	taken = ticks();
-	test->run();
+	harness_call((void (*)(uint64_t))(void *)test->run, 0);
 	taken = ticks() - taken;
 
 	report_fresh_line();
@@ -264,7 +270,7 @@ static __attribute__((noinline)) uint64_t bench_ticks(const struct kbench *bench
 {
 	const uint64_t start = ticks();
 
-	bench->run(n);
+	harness_call(bench->run, n);
 	return ticks() - start;
 }
 

@@ -6,8 +6,7 @@ import SystemPackage
 ///
 /// A line says what the change does; after it come headers, and a patch that git apply takes. `Expect: CHECK: TEXT` names the
 /// check that must refuse it and what its detail or evidence must contain, `Expect: accepted` that it is good. The others are
-/// optional: the task's `Role`, `Paths` and `Accept`, `Seconds` for a boot, the `Boots` to be made, `Twice: yes` if it is to
-/// be judged again, and in place of a patch a `Recipe` that the Makefile ends with, on both sides of a harmless change.
+/// optional: the task's `Role`, `Paths` and `Accept`, `Seconds` for a boot, the `Boots` to be made, and in place of a patch a `Recipe` that the Makefile ends with, on both sides of a harmless change.
 struct Mutant: Sendable, Equatable {
     enum Expectation: Sendable, Equatable {
         case accepted
@@ -23,7 +22,6 @@ struct Mutant: Sendable, Equatable {
     var seconds: Double?
     var boots: [Machine] = []
     var recipe: String?
-    var isJudgedTwice = false
     /// Empty if nothing is changed.
     var patch: String
 
@@ -47,7 +45,6 @@ struct Mutant: Sendable, Equatable {
             case "Boots":
                 boots = try value.split(separator: " ").map { try Machine(named: String($0)) ?? Self.refuse(line, in: name) }
             case "Recipe": recipe = value
-            case "Twice": isJudgedTwice = value == "yes"
             default: try Self.refuse(line, in: name) as Void
             }
         }

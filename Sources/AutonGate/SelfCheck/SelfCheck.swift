@@ -80,9 +80,7 @@ package struct SelfCheck: Sendable {
         if let seconds = mutant.seconds { gate.limits.bootSeconds = seconds }
         if !mutant.boots.isEmpty { gate.demands.boots = .named(mutant.boots) }
         let (base, commit) = try await specimen.commits(of: mutant)
-        let judge = { try await gate.judge(commit: commit, base: base, task: mutant.task, purpose: mutant.name) }
-        var judgement = try await judge()
-        if mutant.isJudgedTwice { judgement = try await judge() }
+        let judgement = try await gate.judge(commit: commit, base: base, task: mutant.task, purpose: mutant.name)
         let failed = judgement.checks.first { $0.status == .failed }
         return Finding(
             mutant: mutant.name, summary: mutant.summary, said: failed.map { "\($0.name): \($0.detail)" } ?? "accepted",
