@@ -5,6 +5,8 @@ import SystemPackage
 package struct Change: Sendable {
     /// In git's order of paths.
     package var files: [ChangedFile]
+    /// Paths of the headers in `include/`, `harness/` and `tests/`, before or after the change.
+    package var headers: Set<String>
     /// Bytes of all versions of all files, and whether that is more than is read.
     package var size = 0
     package var isTooLarge = false
@@ -16,7 +18,18 @@ package struct Change: Sendable {
     /// Larger files than these many are not left out of git's patch one by one.
     private static let mostExclusions = 100
 
-    package init(files: [ChangedFile]) { self.files = files }
+    /// A change of a tree that has nothing else.
+    package init(files: [ChangedFile]) { self.init(files: files, headers: Set(files.map(\.path).filter(Self.isIncluded))) }
+
+    private init(files: [ChangedFile], headers: Set<String>) { (self.files, self.headers) = (files, headers) }
+
+    private static let included = ["include", "harness", "tests"]
+
+    private static func isIncluded(_ path: String) -> Bool {
+        isHeader(path) && included.contains { path.utf8.starts(with: "\($0)/".utf8) }
+    }
+
+    static func isHeader(_ path: String) -> Bool { [".h", ".def", ".inc"].contains(where: path.hasSuffix) }
 
     /// Reads the change from `base` to `commit`. A change that is too large to be read is told, not thrown: who made it
     /// is to be refused for it.
@@ -25,9 +38,10 @@ package struct Change: Sendable {
     package init(from base: String, to commit: String, in git: Git) async throws {
         // No configuration of the repository has a say in what is listed.
         let tree = ["diff-tree", "-r", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
+        async let headers = Self.headers(of: [base, commit], in: git)
         let list = try await Self.result(git, tree + ["-z", "--raw", base, commit])
         guard list.isWhole else {
-            self.init(files: [])
+            self.init(files: [], headers: [])
             isTooLarge = true
             return
         }
@@ -60,9 +74,23 @@ package struct Change: Sendable {
             guard found.isWhole else { throw AutonError(.bug, "git diff-tree: more lines than the files have") }
             try Patch.read(found.bytes, into: &files)
         }
-        self.init(files: files)
+        self.init(files: files, headers: try await headers)
         self.size = size
         self.isTooLarge = isTooLarge
+    }
+
+    private static func headers(of commits: [String], in git: Git) async throws -> Set<String> {
+        var found: Set<String> = []
+        for commit in commits {
+            let list = try await result(
+                git, ["ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, "--"] + included)
+            guard list.isWhole else {
+                throw AutonError(.badInput, "more files than are read", at: included.joined(separator: " "))
+            }
+            let paths = list.bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+            found.formUnion(paths.filter(isIncluded))
+        }
+        return found
     }
 
     private static func result(_ git: Git, _ arguments: [String]) async throws -> (bytes: [UInt8], isWhole: Bool) {
