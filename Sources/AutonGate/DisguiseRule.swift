@@ -17,8 +17,27 @@ package struct DisguiseRule: DiffRule {
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
-            (SourceFindings.new(in: file, c: Self.found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
+        let headers = change.files.filter { Change.isHeader($0.path) }
+        let functions = Set(headers.compactMap(\.newC).flatMap(Self.functions))
+        return change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
+            let found = { Self.found(in: $0) + (Change.isHeader(file.path) ? Self.macros(of: functions, in: $0) : []) }
+            return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
+        }
+    }
+
+    /// What a header declares as a function.
+    private static func functions(in source: CSource) -> [String] {
+        source.units.filter { unit in
+            zip(source.tokens[unit.words], source.tokens[unit.words].dropFirst()).contains {
+                $0.text == unit.name && $1.isPunctuator("(")
+            }
+        }.map(\.name)
+    }
+
+    /// Tests that call such a function would call something else.
+    private static func macros(of functions: Set<String>, in source: CSource) -> [Finding] {
+        source.directives.filter { $0.name == "define" }.compactMap(\.words.first).filter { functions.contains($0.text) }.map {
+            Finding(what: "gives another meaning to \($0.text), which is a function", line: $0.line)
         }
     }
 

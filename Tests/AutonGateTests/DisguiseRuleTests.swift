@@ -76,6 +76,22 @@ import Testing
         #expect(violations("boot/a.asm", "a:\n" + code + "\n") == ["boot/a.asm: \(what) (line 2)"])
     }
 
+    /// A header's macro would be what tests call in place of the function.
+    @Test func aFunctionAsAMacro() {
+        let prototype = "void *memcpy(void *to, const void *from, size_t n);\n",
+            macro = "#define memcpy(to, from, n) memmove(to, from, n)\n"
+        let what = "gives another meaning to memcpy, which is a function"
+        #expect(violations("include/string.h", prototype + macro, from: prototype) == ["include/string.h: \(what) (line 2)"])
+        #expect(violations("include/a.h", "static inline int one(void) { return 1; }\n#define one() 2\n").count == 1)
+        let files: [ChangedFile] = [
+            .made("include/more.h", to: macro),
+            .made("include/string.h", from: prototype, to: "#include \"more.h\"\n" + prototype),
+        ]
+        #expect(DisguiseRule().violations(in: Change(files: files)) == ["include/more.h: \(what) (line 1)"])
+        #expect(violations("include/string.h", macro + "#define ONE(a) one(a)\nint one(int a);\n") == [])
+        #expect(violations("lib/string.c", prototype + macro) == [])
+    }
+
     /// People write their names, other languages and emoji, and some editors mark a file as UTF-8.
     @Test func honestLetters() {
         let text = "\u{feff}/* größer, 日本語, e\u{301} \u{1f469}\u{200d}\u{1f680} „so“, \u{a0} */\nchar *a = \"größer\";\n"
