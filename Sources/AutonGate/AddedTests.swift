@@ -1,7 +1,7 @@
 /// The tests in the files that a change touches, by whether they assert anything.
 ///
 /// An assertion counts if it names something: `KASSERT(true)` holds whatever the kernel does. It may be in a function or macro
-/// of the test's file, or of a header of the change, as far from the test as calls go.
+/// of the test's file, or of a header in `tests/` or of the change, as far from the test as calls go.
 struct AddedTests {
     private(set) var asserting: Set<String> = []
     private(set) var empty: Set<String> = []
@@ -10,8 +10,11 @@ struct AddedTests {
     init() {}
 
     init(_ change: Change) {
-        let shared = Self.helpers(in: change.files.filter { Change.isHeader($0.path) }.compactMap(\.newC), Self.assertions)
-        for source in change.files.compactMap(\.newC) where source.units.contains(where: { $0.kind == .test }) {
+        let sources = change.files.compactMap(\.newC).filter { $0.units.contains { $0.kind == .test } }
+        if sources.isEmpty { return }
+        let headers = change.files.filter { Change.isHeader($0.path) }.compactMap(\.newC)
+        let shared = Self.helpers(in: headers + change.headersOfTests.map { CSource($0) }, Self.assertions)
+        for source in sources {
             let helpers = Self.helpers(in: [source], shared)
             for unit in source.units where unit.kind == .test {
                 if Self.asserts(Self.body(unit, source), helpers) { asserting.insert(unit.name) } else { empty.insert(unit.name) }

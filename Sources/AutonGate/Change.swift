@@ -7,6 +7,8 @@ package struct Change: Sendable {
     package var files: [ChangedFile]
     /// Paths of the headers in `include/`, `harness/` and `tests/`, before or after the change.
     package var headers: Set<String>
+    /// Those in `tests/` that are there after the change as they were before, which its new tests may stand on.
+    var headersOfTests: [[UInt8]] = []
     /// Bytes of all versions of all files, and whether that is more than is read.
     package var size = 0
     package var isTooLarge = false
@@ -74,21 +76,34 @@ package struct Change: Sendable {
             guard found.isWhole else { throw AutonError(.bug, "git diff-tree: more lines than the files have") }
             try Patch.read(found.bytes, into: &files)
         }
-        self.init(files: files, headers: try await headers)
+        let found = try await headers
+        self.init(files: files, headers: Set(found.keys))
+        if files.contains(where: { $0.path.utf8.starts(with: "tests/".utf8) }) {
+            let changed = Set(files.map(\.path))
+            let left = found.filter { $0.key.utf8.starts(with: "tests/".utf8) && !changed.contains($0.key) }.values
+            let sizes = try await Blobs.sizes(of: Array(left), in: git).filter { $0.value <= Self.largestFile }
+            // As many as tell anything about the tests; more are no kernel's.
+            let some = sizes.keys.sorted().prefix(Self.largest / Self.largestFile)
+            headersOfTests = try await Blobs.contents(of: Array(some), in: git).sorted { $0.key < $1.key }.map(\.value)
+        }
         self.size = size
         self.isTooLarge = isTooLarge
     }
 
-    private static func headers(of commits: [String], in git: Git) async throws -> Set<String> {
-        var found: Set<String> = []
+    /// Blobs by path, of the last commit that has the path.
+    private static func headers(of commits: [String], in git: Git) async throws -> [String: String] {
+        var found: [String: String] = [:]
         for commit in commits {
-            let list = try await result(
-                git, ["ls-tree", "-r", "-z", "--full-tree", "--name-only", commit, "--"] + included)
+            let list = try await result(git, ["ls-tree", "-r", "-z", "--full-tree", commit, "--"] + included)
             guard list.isWhole else {
                 throw AutonError(.badInput, "more files than are read", at: included.joined(separator: " "))
             }
-            let paths = list.bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            found.formUnion(paths.filter(isIncluded))
+            for entry in list.bytes.split(separator: 0).map({ String(decoding: $0, as: UTF8.self) }) {
+                // `100644 blob ID<tab>PATH`
+                let parts = entry.split(separator: "\t", maxSplits: 1), words = parts[0].split(separator: " ")
+                guard parts.count == 2, words.count == 3, isIncluded(String(parts[1])) else { continue }
+                found[String(parts[1])] = String(words[2])
+            }
         }
         return found
     }

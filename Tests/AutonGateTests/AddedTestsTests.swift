@@ -39,6 +39,18 @@ import Testing
         #expect(found.asserting == [])
     }
 
+    /// In a header that the change leaves alone, since it is frozen.
+    @Test func aHeaderOfTests() async throws {
+        let check = "#define CHECK(a) KASSERT((a) > limit)\n"
+        let ws = try await TestWorkspace(only: [
+            "tests/check.h": check, "include/check.h": check.replacing("CHECK", with: "OTHER"),
+        ])
+        let test = "KTEST(a, one)\n{\n\tCHECK(1);\n}\nKTEST(a, two)\n{\n\tOTHER(1);\n}\n"
+        let found = AddedTests(try await ws.change(["tests/a.c": .write(test)]))
+        #expect(found.asserting == ["a.one"])
+        #expect(found.empty == ["a.two"])
+    }
+
     @Test func theCheck() {
         let base = BaseResult(record: TreeRecord(tests: [TestResult(name: "a.old", outcome: .ok)]))
         let test = { (name: String, body: String) in "KTEST(a, \(name))\n{\n\t\(body)\n}\n" }
