@@ -1,4 +1,4 @@
-/// nasm's input, line by line: comments gone, continued lines joined. Nothing is expanded.
+/// nasm's input, line by line: continued lines joined, comments gone. Nothing is expanded.
 ///
 /// Inline assembly for gas is read with it too: its `%` and `$` before a name or number are punctuators here.
 struct AssemblerSource: Sendable {
@@ -8,24 +8,32 @@ struct AssemblerSource: Sendable {
     private(set) var tooDeep: [Int] = []
 
     init(_ text: [UInt8]) {
-        var words: [Token] = []
         var skipsComment = false
-        var number = 0
+        var number = 0, start = 1
+        var begun: [UInt8] = []
+        let text = text.dropFirst(text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0)
         for line in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
             number += 1
-            var line = line
-            while let last = line.last, CLexer.isBlank(last) { line.removeLast() }
-            let continues = line.last == UInt8(ascii: "\\")
-            if continues { line.removeLast() }
-            Self.split(line, number, into: &words)
-            if continues { continue }
+            if begun.isEmpty { start = number }
+            begun += line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+            // Before anything else, so that a word may be in two lines, and a comment's end too.
+            if begun.last == UInt8(ascii: "\\") {
+                begun.removeLast()
+                // Not empty, so that the line's number stays.
+                if begun.isEmpty { begun = [0x20] }
+                continue
+            }
+            var words: [Token] = []
+            Self.split(begun[...], start, into: &words)
+            begun = []
             if words.count > 1, words[0].isPunctuator("%") {
                 if words[1].isIdentifier("comment") { skipsComment = true }
                 if words[1].isIdentifier("endcomment") { (skipsComment, words) = (false, []) }
             }
             if !skipsComment { add(words) }
-            words = []
         }
+        var words: [Token] = []
+        Self.split(begun[...], start, into: &words)
         add(words)
     }
 

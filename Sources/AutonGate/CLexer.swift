@@ -14,11 +14,13 @@ struct CLexer {
     private var lines: [Int32] = []
     private var index = 0
     private var isLineStart = true
+    /// Where the word before this one ended.
+    private var end = 0
 
     init(_ text: [UInt8]) {
         bytes.reserveCapacity(text.count + 1)
         lines.reserveCapacity(text.count + 1)
-        var line: Int32 = 1, at = 0
+        var line: Int32 = 1, at = text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0
         while at < text.count {
             if text[at] == UInt8(ascii: "\\") {
                 // White space before the line's end does not keep gcc from splicing.
@@ -54,7 +56,12 @@ struct CLexer {
                 while peek() != nil, !(peek() == UInt8(ascii: "*") && peek(1) == UInt8(ascii: "/")) { index += 1 }
                 index += 2
             } else {
-                return item(byte)
+                let isTight = index == end
+                let item = item(byte)
+                end = index
+                guard case .token(var token) = item else { return item }
+                token.isTight = isTight
+                return .token(token)
             }
         }
         return nil
@@ -67,13 +74,13 @@ struct CLexer {
             while let byte = peek(), Self.isLetter(byte) || Self.isDigit(byte) { index += 1 }
             if let quote = peek(), quote == UInt8(ascii: "\"") || quote == UInt8(ascii: "'") {
                 let prefix = text(from: start)
-                if ["u8", "u", "U", "L"].contains(prefix) { return quoted(quote) }
+                if ["u8", "u", "U", "L"].contains(prefix) { return quoted(quote, from: start) }
                 if ["R", "u8R", "uR", "UR", "LR"].contains(prefix) { note("a raw string") }
             }
             return .token(Token(kind: .identifier, text: text(from: start), line: line(start)))
         }
         if Self.isDigit(byte) || (byte == UInt8(ascii: ".") && Self.isDigit(peek(1) ?? 0)) { return number() }
-        if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") { return quoted(byte) }
+        if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") { return quoted(byte, from: index) }
         if byte == UInt8(ascii: "?") { note(trigraphAt: index, inComment: false) }
         let punctuator = punctuator()
         if wasLineStart && punctuator == "#" { return .directive }
@@ -93,14 +100,17 @@ struct CLexer {
     }
 
     /// To the closing quote, or to the end of a line that has none.
-    private mutating func quoted(_ quote: UInt8) -> Item {
+    ///
+    /// - Parameter first: where its prefix begins.
+    private mutating func quoted(_ quote: UInt8, from first: Int) -> Item {
         let start = index
         index += 1
         while let byte = peek(), byte != quote, byte != UInt8(ascii: "\n") { index += byte == UInt8(ascii: "\\") ? 2 : 1 }
         let end = min(index, bytes.count)
         if peek() == quote { index += 1 }
         let value = Escapes.decode(bytes[min(start + 1, end)..<end])
-        return .token(Token(kind: quote == UInt8(ascii: "\"") ? .string : .character, text: value, line: line(start)))
+        let kind = quote == UInt8(ascii: "\"") ? Token.Kind.string : .character
+        return .token(Token(kind: kind, text: value, line: line(start), written: text(from: first)))
     }
 
     private static let digraphs: [(String, String)] = [

@@ -14,6 +14,8 @@ struct CSource: Sendable {
     private(set) var directives: [Directive] = []
     /// What it defines and declares, in its order.
     var units: [CUnit] = []
+    /// Whether it is nested so deep that it was not read.
+    private(set) var isTooDeep = false
     /// What hides code from a reader, by its line.
     private(set) var disguises: [(line: Int, what: String)] = []
 
@@ -23,7 +25,11 @@ struct CSource: Sendable {
         while let item = lexer.next() {
             switch item {
             case .token(let token):
-                if directive != nil { Self.append(token, to: &directive!) } else { Self.append(token, to: &tokens) }
+                if directive != nil {
+                    Self.append(token, to: &directive!)
+                } else {
+                    Self.append(token, to: &tokens, after: directives.last?.position)
+                }
             case .directive: directive = []
             case .endOfLine:
                 if let words = directive { end(words, lexer) }
@@ -35,7 +41,7 @@ struct CSource: Sendable {
         let deepest = findUnits()
         // What no person writes is not read further: it could cost more time than there is.
         if max(deepest, directives.map { Self.depth(of: $0.words) }.max() ?? 0) > Self.deepest {
-            (tokens, directives, units) = ([], [], [])
+            (tokens, directives, units, isTooDeep) = ([], [], [], true)
             disguises.append((1, "brackets or conditions nested deeper than \(Self.deepest)"))
         }
     }
@@ -59,9 +65,13 @@ struct CSource: Sendable {
     }
 
     /// Strings side by side are one.
-    private static func append(_ token: Token, to tokens: inout [Token]) {
+    ///
+    /// - Parameter directive: the position of the last one; where strings are joined across it, that is written too.
+    private static func append(_ token: Token, to tokens: inout [Token], after directive: Int? = nil) {
         if token.kind == .string, let last = tokens.last, last.kind == .string {
             tokens[tokens.count - 1].text += token.text
+            let across = directive == tokens.count ? "\n" : ""
+            tokens[tokens.count - 1].written? += across + (token.written ?? "")
         } else {
             tokens.append(token)
         }

@@ -5,6 +5,10 @@ import SystemPackage
 package struct Change: Sendable {
     /// In git's order of paths.
     package var files: [ChangedFile]
+    /// Paths of the headers in `include/`, `harness/` and `tests/`, before or after the change.
+    package var headers: Set<String>
+    /// Those in `tests/` that are there after the change as they were before, which its new tests may stand on.
+    var headersOfTests: [[UInt8]] = []
     /// Bytes of all versions of all files, and whether that is more than is read.
     package var size = 0
     package var isTooLarge = false
@@ -16,7 +20,18 @@ package struct Change: Sendable {
     /// Larger files than these many are not left out of git's patch one by one.
     private static let mostExclusions = 100
 
-    package init(files: [ChangedFile]) { self.files = files }
+    /// A change of a tree that has nothing else.
+    package init(files: [ChangedFile]) { self.init(files: files, headers: Set(files.map(\.path).filter(Self.isIncluded))) }
+
+    private init(files: [ChangedFile], headers: Set<String>) { (self.files, self.headers) = (files, headers) }
+
+    private static let included = ["include", "harness", "tests"]
+
+    private static func isIncluded(_ path: String) -> Bool {
+        isHeader(path) && included.contains { path.utf8.starts(with: "\($0)/".utf8) }
+    }
+
+    static func isHeader(_ path: String) -> Bool { [".h", ".def", ".inc"].contains(where: path.hasSuffix) }
 
     /// Reads the change from `base` to `commit`. A change that is too large to be read is told, not thrown: who made it
     /// is to be refused for it.
@@ -25,9 +40,10 @@ package struct Change: Sendable {
     package init(from base: String, to commit: String, in git: Git) async throws {
         // No configuration of the repository has a say in what is listed.
         let tree = ["diff-tree", "-r", "--no-renames", "--no-abbrev", "--ignore-submodules=none"]
+        async let headers = Self.headers(of: [base, commit], in: git)
         let list = try await Self.result(git, tree + ["-z", "--raw", base, commit])
         guard list.isWhole else {
-            self.init(files: [])
+            self.init(files: [], headers: [])
             isTooLarge = true
             return
         }
@@ -60,9 +76,36 @@ package struct Change: Sendable {
             guard found.isWhole else { throw AutonError(.bug, "git diff-tree: more lines than the files have") }
             try Patch.read(found.bytes, into: &files)
         }
-        self.init(files: files)
+        let found = try await headers
+        self.init(files: files, headers: Set(found.keys))
+        if files.contains(where: { $0.path.utf8.starts(with: "tests/".utf8) }) {
+            let changed = Set(files.map(\.path))
+            let left = found.filter { $0.key.utf8.starts(with: "tests/".utf8) && !changed.contains($0.key) }.values
+            let sizes = try await Blobs.sizes(of: Array(left), in: git).filter { $0.value <= Self.largestFile }
+            // As many as tell anything about the tests; more are no kernel's.
+            let some = sizes.keys.sorted().prefix(Self.largest / Self.largestFile)
+            headersOfTests = try await Blobs.contents(of: Array(some), in: git).sorted { $0.key < $1.key }.map(\.value)
+        }
         self.size = size
         self.isTooLarge = isTooLarge
+    }
+
+    /// Blobs by path, of the last commit that has the path.
+    private static func headers(of commits: [String], in git: Git) async throws -> [String: String] {
+        var found: [String: String] = [:]
+        for commit in commits {
+            let list = try await result(git, ["ls-tree", "-r", "-z", "--full-tree", commit, "--"] + included)
+            guard list.isWhole else {
+                throw AutonError(.badInput, "more files than are read", at: included.joined(separator: " "))
+            }
+            for entry in list.bytes.split(separator: 0).map({ String(decoding: $0, as: UTF8.self) }) {
+                // `100644 blob ID<tab>PATH`
+                let parts = entry.split(separator: "\t", maxSplits: 1), words = parts[0].split(separator: " ")
+                guard parts.count == 2, words.count == 3, isIncluded(String(parts[1])) else { continue }
+                found[String(parts[1])] = String(words[2])
+            }
+        }
+        return found
     }
 
     private static func result(_ git: Git, _ arguments: [String]) async throws -> (bytes: [UInt8], isWhole: Bool) {

@@ -30,7 +30,8 @@ package struct ChangedFile: Sendable {
     package var oldSize: Int?
     package var newSize: Int?
     package var hunks: [Hunk] = []
-    /// The text after the change; nil if there is no file, or if it is too large to be read.
+    /// The texts before and after the change; nil if there is no file, or if it is too large to be read.
+    private(set) var oldText: [UInt8]?
     private(set) var text: [UInt8]?
     /// The two versions as C, or as nasm's input, if that is what the path says.
     private(set) var oldC: CSource?
@@ -56,7 +57,7 @@ package struct ChangedFile: Sendable {
     }
 
     mutating func read(old: [UInt8]?, new: [UInt8]?) {
-        text = new
+        (oldText, text) = (old, new)
         let isFile = { (mode: Int) in mode & 0o170000 == 0o100000 }
         let old = isFile(oldMode) ? old : nil, new = isFile(newMode) ? new : nil
         switch SourceLanguage(path: path) {

@@ -3,6 +3,8 @@ import AutonMessages
 /// The checks of one judgement, made one after the other and each timed from the end of the one before.
 struct Checklist {
     private(set) var checks: [Check] = []
+    /// The tests that the change adds, as far as its text tells.
+    var added = AddedTests()
     private var last = ContinuousClock.now
     /// A check that passes whatever it finds: `SelfCheck.isBlind`.
     private let blindTo: String?

@@ -22,6 +22,7 @@ extension Checklist {
     /// All diff rules, whatever the first ones say.
     mutating func check(_ change: Change, paths: [String]?) {
         let count = change.files.count
+        added = AddedTests(change)
         add(
             CheckName.changes, failure: count == 0 && !change.isTooLarge ? "nothing is changed" : nil,
             passed: Text.count(count, "file"))

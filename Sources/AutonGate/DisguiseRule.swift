@@ -1,8 +1,8 @@
 import AutonKit
 
 /// Code is what it looks like, so that reviewers and the other rules read what the compiler reads: no trigraphs, no raw
-/// strings, no keyword with another meaning, nothing included that is no header, no character that a terminal or an
-/// editor would show otherwise.
+/// strings, no keyword with another meaning, no pragma, nothing included that is no header, no letters but ASCII's outside of
+/// comments and strings, no character that a terminal or an editor would show otherwise.
 package struct DisguiseRule: DiffRule {
     package static let name = "disguise"
 
@@ -17,30 +17,83 @@ package struct DisguiseRule: DiffRule {
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
-            (SourceFindings.new(in: file, c: Self.found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
+        let headers = change.files.filter { Change.isHeader($0.path) }
+        let functions = Set(headers.compactMap(\.newC).flatMap(Self.functions))
+        return change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
+            let found = { Self.found(in: $0) + (Change.isHeader(file.path) ? Self.macros(of: functions, in: $0) : []) }
+            return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
+        }
+    }
+
+    /// What a header declares as a function.
+    private static func functions(in source: CSource) -> [String] {
+        source.units.filter { unit in
+            zip(source.tokens[unit.words], source.tokens[unit.words].dropFirst()).contains {
+                $0.text == unit.name && $1.isPunctuator("(")
+            }
+        }.map(\.name)
+    }
+
+    /// Tests that call such a function would call something else.
+    private static func macros(of functions: Set<String>, in source: CSource) -> [Finding] {
+        source.directives.filter { $0.name == "define" }.compactMap(\.words.first).filter { functions.contains($0.text) }.map {
+            Finding(what: "gives another meaning to \($0.text), which is a function", line: $0.line)
         }
     }
 
     private static func found(in source: CSource) -> [Finding] {
         source.disguises.map { Finding(what: $0.what, line: $0.line) } + source.directives.flatMap(found)
+            + source.pieces.flatMap { $0.compactMap(found) }
+    }
+
+    private static func found(in word: Token) -> Finding? {
+        if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
+        // Outside of strings a backslash begins nothing but such a name.
+        if word.isPunctuator("\\") { return Finding(what: "a universal character name", line: word.line) }
+        return foreign(word)
+    }
+
+    /// In code letters that only look like others, in strings what is not shown.
+    private static func foreign(_ word: Token) -> Finding? {
+        let text = word.written ?? word.text
+        if word.kind == .string || word.kind == .character {
+            return text.unicodeScalars.first(where: isFormat).map { Finding(what: unseen($0), line: word.line) }
+        }
+        // What is not shown is found on its line, comments included.
+        if text.utf8.allSatisfy({ $0 < 0x80 }) || text.unicodeScalars.contains(where: isUnseen) { return nil }
+        return Finding(what: "a letter that is not ASCII: \(Text.lines(text).first ?? "")", line: word.line)
     }
 
     private static func found(in directive: CSource.Directive) -> [Finding] {
         let what: String? =
             switch directive.name {
             case "define", "undef":
-                directive.words.first.flatMap { keywords.contains($0.text) ? "gives another meaning to \($0.text)" : nil }
+                meaning(directive.words)
             case "include_next", "import": "#\(directive.name)"
             case "include": included(directive.words)
-            case "pragma":
-                directive.words.first.flatMap {
-                    ["redefine_extname", "weak", "push_macro", "pop_macro", "poison"].contains($0.text)
-                        ? "#pragma \($0.text)" : nil
-                }
+            case "pragma": pragma(directive.words)
+            case "line": "#line"
+            // What a preprocessor leaves for a compiler.
+            case let name where name.utf8.first.map(CLexer.isDigit) ?? false: "#line"
             default: nil
             }
         return what.map { [Finding(what: $0, line: directive.line)] } ?? []
+    }
+
+    private static func meaning(_ words: [Token]) -> String? {
+        guard let name = words.first else { return nil }
+        if keywords.contains(name.text) { return "gives another meaning to \(name.text)" }
+        // Rules look for what stands behind these words.
+        let another = words.dropFirst().last.flatMap {
+            ["asm", "__asm", "__asm__", "__attribute__", "__attribute"].contains($0.text) ? $0.text : nil
+        }
+        return another.map { "gives another name to \($0)" }
+    }
+
+    /// They switch warnings off, rename functions, have one function compiled otherwise than the rest.
+    private static func pragma(_ words: [Token]) -> String? {
+        if words.map(\.text) == ["once"] || (words.first?.text == "pack" && words.dropFirst().first?.text == "(") { return nil }
+        return "#pragma \(words.prefix(3).spelling)"
     }
 
     private static func included(_ words: [Token]) -> String? {
@@ -53,31 +106,46 @@ package struct DisguiseRule: DiffRule {
 
     private static func found(in source: AssemblerSource) -> [Finding] {
         let deep = source.tooDeep.map { Finding(what: "brackets nested deeper than \(CSource.deepest)", line: $0) }
-        return deep
-            + source.lines.compactMap { line in
-                guard line.count > 2, line[0].isPunctuator("%"), line[1].text.lowercased().hasSuffix("macro") else { return nil }
-                let isInstruction = ["mov", "call", "jmp", "in", "out", "global", "extern", "section"].contains(
-                    line[2].text.lowercased())
-                return isInstruction ? Finding(what: "gives another meaning to \(line[2].text)", line: line[2].line) : nil
-            }
+        return deep + source.lines.flatMap { line in line.compactMap(foreign) + (found(in: line).map { [$0] } ?? []) }
+    }
+
+    private static func found(in line: [Token]) -> Finding? {
+        let words = line.prefix(3).map { $0.text.lowercased() }
+        guard words.count > 1 else { return nil }
+        if words[0] == "%" && ["pragma", "line"].contains(words[1]) { return Finding(what: "%\(words[1])", line: line[0].line) }
+        for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "warning"
+        {
+            return Finding(what: "[warning", line: word.line)
+        }
+        guard words.count > 2, words[0] == "%", words[1].hasSuffix("macro") else { return nil }
+        let isInstruction = ["mov", "call", "jmp", "in", "out", "global", "extern", "section"].contains(words[2])
+        return isInstruction ? Finding(what: "gives another meaning to \(line[2].text)", line: line[2].line) : nil
     }
 
     /// Characters that are not shown, or that change the order in which others are shown.
     private static func unseen(in file: ChangedFile) -> [String] {
         file.hunks.flatMap { hunk in
             hunk.added.enumerated().compactMap { index, line in
-                guard let scalar = line.unicodeScalars.first(where: isUnseen) else { return nil }
-                return
-                    "a character that is not shown, U+\(String(scalar.value, radix: 16, uppercase: true)) (line \(hunk.newStart + index))"
+                let isFirst = hunk.newStart + index == 1
+                let scalars = line.unicodeScalars.drop { isFirst && $0.value == 0xfeff }
+                return scalars.first(where: isUnseen).map { "\(unseen($0)) (line \(hunk.newStart + index))" }
             }
         }
     }
+
+    private static func unseen(_ scalar: UnicodeScalar) -> String {
+        "a character that is not shown, U+\(String(scalar.value, radix: 16, uppercase: true))"
+    }
+
+    private static func isFormat(_ scalar: UnicodeScalar) -> Bool { scalar.properties.generalCategory == .format }
 
     private static func isUnseen(_ scalar: UnicodeScalar) -> Bool {
         switch scalar.value {
         case 0x09, 0x0c, 0x0d, 0x20...0x7e: false
         case 0...0x1f, 0x7f: scalar.value != 0
-        default: scalar.properties.generalCategory == .format || scalar.properties.generalCategory == .control
+        // Where a word may be broken, and what joins letters: people's languages have them. In code they are foreign.
+        case 0xad, 0x200c, 0x200d: false
+        default: [.format, .control, .lineSeparator, .paragraphSeparator].contains(scalar.properties.generalCategory)
         }
     }
 }

@@ -9,7 +9,10 @@ package struct FilesRule: DiffRule {
 
     package func violations(in change: Change) -> [String] {
         change.files.filter { $0.status != .deleted }.flatMap { file in
-            (faults(of: file.path) + faults(of: file.newMode)).map { "\(Text.path(file.path)): \($0)" }
+            let isPlaceholder = file.path.hasSuffix("/.gitkeep") && file.newSize == 0
+            return (faults(of: isPlaceholder ? String(file.path.dropLast(9)) : file.path) + faults(of: file.newMode)).map {
+                "\(Text.path(file.path)): \($0)"
+            }
         }
     }
 

@@ -40,6 +40,7 @@ enum HarnessNames {
     /// The compiler's own that the harness includes, and that one of the kernel's would be taken for.
     static let compilerHeaders: Set<String> = [
         "stdbool.h", "stddef.h", "stdint.h", "stdarg.h", "limits.h", "stdatomic.h", "stdnoreturn.h", "stdalign.h",
+        "float.h", "iso646.h", "stdint-gcc.h", "syslimits.h",
     ]
     /// What only a boot of the gate has on its machine, and only the harness says.
     static let words = ["opt/auton", "KTAP version", "# auton nonce", "# auton end", "auton nonce", "auton end"]

@@ -49,8 +49,14 @@ struct PortsC {
     /// with them.
     private mutating func numbers(in words: [Token]) {
         let plain = Constants(numeral: Numeral.c)
+        let doesIO = doesIO(words)
+        var enumerators = 0..<0
         var index = 0
         while index < words.count {
+            if words[index].isIdentifier("enum"), let open = words[index...].prefix(3).firstIndex(where: { $0.isPunctuator("{") })
+            {
+                enumerators = ConstantParser.inside(words[open...]).indices
+            }
             guard words[index].kind == .number else {
                 index += 1
                 continue
@@ -66,11 +72,19 @@ struct PortsC {
             }
             // A decimal number may be any number.
             let isDecimal = words[index..<end].allSatisfy { $0.kind != .number || $0.text.first != "0" }
-            if !isCompared && !isDecimal, case .exact(let values) = plain.value(of: words[index..<end]) {
+            // So may an enumerator where nothing is read or written: where it is used, its value is known.
+            let isFree = isCompared || isDecimal || (!doesIO && enumerators.contains(index))
+            if !isFree, case .exact(let values) = plain.value(of: words[index..<end]) {
                 for port in values.filter(HarnessPorts.telling.contains) { add(port, words[index].line) }
             }
             index = end
         }
+    }
+
+    /// Whether a function that takes a port is called, or assembly does.
+    private func doesIO(_ words: [Token]) -> Bool {
+        zip(words, words.dropFirst()).contains { $1.isPunctuator("(") && names.takers[$0.text] != nil }
+            || Names.assembly(in: words[...]).contains { $0.first { $0.kind == .string }.map { Names.doesIO($0.text) } ?? false }
     }
 
     private mutating func add(_ port: Int, _ line: Int) {

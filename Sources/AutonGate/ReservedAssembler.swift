@@ -7,13 +7,15 @@ enum ReservedAssembler {
         func add(_ what: String, _ word: Token) { found.append(Finding(what: what, line: word.line)) }
         let isDirective = line.first?.isPunctuator("%") == true
         let mnemonic = line.first { $0.kind == .identifier }?.text.lowercased() ?? ""
-        if mnemonic == "incbin" { add("lets the assembler read a file: \(line.spelling)", line[0]) }
-        if mnemonic == "include" && isDirective {
+        if isDirective && ["include", "depend"].contains(mnemonic) {
             let path = line.last?.text ?? ""
-            if path.hasPrefix("/") || path.split(separator: "/").contains("..") || path.contains("harness") {
+            if line.last?.kind != .string || line.count != 3 {
+                add("includes what a macro says", line[0])
+            } else if path.hasPrefix("/") || path.split(separator: "/").contains("..") || path.contains("harness") {
                 add("includes what is no file of the kernel's own: \(path)", line[0])
             }
         }
+        for text in data(line) { look(at: text, &found) }
         let isDefinition =
             isDirective && ["define", "xdefine", "idefine", "ixdefine", "macro", "imacro", "undef", "assign"].contains(mnemonic)
         var beside: [String] = []
@@ -33,6 +35,10 @@ enum ReservedAssembler {
                     add("touches the harness's tables: \(name)", word)
                 }
                 beside = beside.suffix(3) + [name]
+                // Wherever it stands, behind a label or in a macro, whole or as parts that one could join.
+                if beside.indices.contains(where: { beside[$0...].joined().lowercased() == "incbin" }) {
+                    add("lets the assembler read a file: \(line.spelling)", word)
+                }
                 for start in 0..<max(0, beside.count - 1) {
                     if let joined = HarnessNames.pasted(beside[start...]), joined.hasSuffix(name) {
                         add("joins words to \(joined) of the harness", word)
@@ -43,8 +49,8 @@ enum ReservedAssembler {
                     || HarnessNames.ofAssertions.contains(word.text)
                 {
                     add("has \(word.text) of the harness as a string", word)
-                } else if let words = HarnessNames.words.first(where: word.text.contains) {
-                    add("has words that are the harness's: \"\(words)\"", word)
+                } else if word.text.lowercased().contains("incbin") {
+                    add("has incbin as a string, of which a macro could make a word", word)
                 }
                 beside = []
             default:
@@ -52,5 +58,31 @@ enum ReservedAssembler {
             }
         }
         return found
+    }
+
+    /// The text that stands together in what the line lays down: `db "KTAP ", 'version', 0x20`.
+    private static func data(_ line: [Token]) -> [Token] {
+        var texts: [Token] = []
+        var isNext = false
+        for word in line where !word.isPunctuator(",") {
+            let character =
+                word.kind == .number ? Numeral.nasm(word.text).flatMap(UInt8.init(exactly:)).map(UnicodeScalar.init) : nil
+            guard let text = word.kind == .string ? word.text : character.map({ String(Character($0)) }) else {
+                isNext = false
+                continue
+            }
+            if isNext {
+                texts[texts.count - 1].text += text
+            } else {
+                texts.append(Token(kind: .string, text: text, line: word.line))
+            }
+            isNext = true
+        }
+        return texts
+    }
+
+    private static func look(at text: Token, _ found: inout [Finding]) {
+        guard let words = HarnessNames.words.first(where: text.text.contains) else { return }
+        found.append(Finding(what: "has words that are the harness's: \"\(words)\"", line: text.line))
     }
 }

@@ -49,6 +49,7 @@ struct ReservedC {
 
     private mutating func look(at words: [Token]) {
         var assembly = 0, depth = 0
+        var braces: [Bool] = []
         var beside: [String] = []
         for (index, word) in words.enumerated() {
             switch word.kind {
@@ -60,10 +61,14 @@ struct ReservedC {
                     if assembly == depth { assembly = 0 }
                     depth -= 1
                 }
+                if word.text == "{" { braces.append(Self.isStructure(words[..<index])) }
+                if word.text == "}" { _ = braces.popLast() }
                 if ![",", "##", "(", ")"].contains(word.text) { beside = [] }
             case .identifier:
                 let next = words.indices.contains(index + 1) ? words[index + 1] : nil
-                look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next)
+                let isMember =
+                    braces.last == true && depth == 0 && next.map { [";", ",", "[", ":"].contains($0.text) } ?? false
+                if !isMember { look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next) }
                 beside = beside.suffix(3) + [word.text]
                 joined(beside, word)
             case .string:
@@ -72,6 +77,11 @@ struct ReservedC {
             case .number, .character: beside = []
             }
         }
+    }
+
+    /// Whether these words end in the head of a structure's members.
+    private static func isStructure(_ words: ArraySlice<Token>) -> Bool {
+        words.suffix(2).contains { $0.isIdentifier("struct") || $0.isIdentifier("union") }
     }
 
     /// Whether these words end in what makes the string in the next parenthesis a name or code for the assembler.
@@ -112,12 +122,41 @@ struct ReservedC {
             for name in Self.names(in: text) where HarnessNames.isReserved(name) && !own.contains(name) {
                 add("names \(name) of the harness in assembly", string)
             }
-            if [".incbin", ".include"].contains(where: text.contains) {
-                add("lets the assembler read a file: \"\(shown(text))\"", string)
+            if let directive = Self.directives(in: text).first(where: Self.refused.contains) {
+                add("has the assembler read files, or make code of its own, by .\(directive): \"\(shown(text))\"", string)
+            } else if text.contains("\\") {
+                add("has a backslash for the assembler: \"\(shown(text))\"", string)
+            } else if Self.assigns(text) {
+                add("gives a symbol another meaning in assembly: \"\(shown(text))\"", string)
             }
+        } else if text.lowercased().contains(".incbin") {
+            // For a macro to hand to asm.
+            add("has .incbin as a string: \"\(shown(text))\"", string)
         } else if HarnessNames.isPrivate(text) || HarnessNames.ofAssertions.contains(text) {
             // A name alone in a string is for a macro to make an assembly name of.
             add("has \(text) of the harness as a string", string)
+        }
+    }
+
+    /// gas's directives that read a file, of which a name or an instruction can be put together, or that give a symbol another
+    /// meaning: `.set memcmp, mine`.
+    private static let refused: Set<String> = [
+        "incbin", "include", "macro", "altmacro", "rept", "rep", "irp", "irpc", "mri", "set", "equ", "equiv", "eqv", "symver",
+        "weakref",
+    ]
+
+    private static func directives(in text: String) -> [String] {
+        let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_" || $0 == ".") }
+        return words.filter { $0.hasPrefix(".") }.map { String($0.dropFirst()) }
+    }
+
+    /// `memcmp = mine`; a constraint begins with its `=`.
+    private static func assigns(_ text: String) -> Bool {
+        let words = Array(text.filter { !$0.isWhitespace || $0.isNewline })
+        return words.indices.contains { index in
+            words[index] == "=" && index > 0
+                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"".contains(words[index - 1]))
+                && !(index + 1 < words.count && words[index + 1] == "=")
         }
     }
 

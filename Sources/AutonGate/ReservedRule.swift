@@ -2,8 +2,8 @@ import AutonKit
 import SystemPackage
 
 /// What belongs to the harness is used by it alone: its private functions, its tables and their sections, its macros, its
-/// headers. The macros redefined would empty the tests, a header of its name would be read in its place, and its
-/// functions write the report that the gate reads.
+/// headers. The macros redefined would empty the tests, a header of its name, or of one of the kernel's own, would be read in
+/// its place, and its functions write the report that the gate reads.
 ///
 /// Names are found as words of C and of nasm, in assembly within strings, and where a macro could join them of parts
 /// that stand side by side. What several macros of several files make of a name is not seen here: the build looks at the
@@ -15,16 +15,23 @@ package struct ReservedRule: DiffRule {
 
     package func violations(in change: Change) -> [String] {
         change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
-            (headers(file.path)
+            (headers(file.path, in: change)
                 + SourceFindings.new(in: file, c: { ReservedC($0, path: file.path).found }, ReservedAssembler.found))
                 .map { "\(file.path): \($0)" }
         }
     }
 
-    private func headers(_ path: String) -> [String] {
+    private func headers(_ path: String, in change: Change) -> [String] {
         guard let name = FilePath(path).lastComponent?.string.lowercased() else { return [] }
         if HarnessNames.headers.contains(name) { return ["has the name of a header of the harness"] }
-        return HarnessNames.compilerHeaders.contains(name)
-            ? ["has the name of a header of the compiler's, which the harness includes"] : []
+        if HarnessNames.compilerHeaders.contains(name) {
+            return ["has the name of a header of the compiler's, which the harness includes"]
+        }
+        // An include in quotes looks beside the file that it is in first.
+        let shadowed = change.headers.sorted().first { header in
+            let name = header.drop { $0 != "/" }
+            return header != path && !header.utf8.starts(with: "tests/".utf8) && "/\(path)".hasSuffix(name)
+        }
+        return shadowed.map { ["would be included in place of \($0)"] } ?? []
     }
 }

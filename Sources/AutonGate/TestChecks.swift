@@ -35,15 +35,19 @@ extension Checklist {
         add(CheckName.acceptance, failure: failure, passed: task.accept.joined(separator: ", "), evidence: faults)
     }
 
-    /// A tester adds a test.
+    /// A tester adds a test that passes, and each that it adds asserts something.
     mutating func checkNewTests(_ tests: [TestResult], of task: TaskMessage?, base: BaseResult) {
         guard let task, task.role == .tester else { return skip(CheckName.newTests, because: "not asked of this task") }
         guard let record = base.record else {
             return skip(CheckName.newTests, because: "the base is no measure: \(base.failure ?? "")")
         }
         let known = Set(record.tests.map(\.name))
-        let new = tests.filter { $0.outcome == .ok && !known.contains($0.name) }.map(\.name)
-        add(CheckName.newTests, failure: new.isEmpty ? "no test that passes is new" : nil, passed: Text.list(new))
+        let names = tests.filter { $0.outcome == .ok && !known.contains($0.name) }.map(\.name)
+        let empty = names.filter(added.empty.contains), new = names.filter(added.asserting.contains)
+        let failure =
+            empty.isEmpty
+            ? (new.isEmpty ? "no test that passes is new" : nil) : "asserts nothing of the kernel: \(Text.list(empty))"
+        add(CheckName.newTests, failure: failure, passed: Text.list(new))
     }
 
     /// The kernel prints what the user's file of regular expressions asks for, once there is a boot/ to print it.

@@ -1,72 +1,49 @@
-/// A test, or what tests stand on, with the file that it is in.
+/// A test, benchmark or figure in one of the kernel's own files, or what only those use there: a `static` function or table.
 struct TestUnit {
+    /// What must still be there: its words, and the conditions that it stands under.
+    struct Content: Hashable {
+        var conditions: [String]
+        var words: [WrittenWord]
+    }
+
     var unit: CUnit
-    var path: String
-    var statements: [(statement: CStatement, words: ArraySlice<Token>)]
+    var content: Content
+    /// The names in it and in its conditions.
+    var names: Set<String>
 
-    /// More candidates for what a unit became than this are not compared with it one by one.
-    private static let mostCandidates = 8
-
-    static func isPathOfTests(_ path: String) -> Bool { path.hasPrefix("tests/") }
-
-    /// In a file of tests all units: what the tests stand on is as good as a part of them. In the kernel's own files it
-    /// is the kernel, and only the tests count.
-    static func all(of source: CSource?, in path: String) -> [TestUnit] {
-        guard let source else { return [] }
-        return source.units.filter { isPathOfTests(path) || $0.kind == .test }.map { unit in
-            TestUnit(unit: unit, path: path, statements: source.statements(of: unit))
+    /// `the test mm.frames`
+    var description: String {
+        switch unit.kind {
+        case .test: "the test \(unit.name)"
+        case .benchmark: "the benchmark \(unit.name)"
+        case .figure: "the figure \(unit.name)"
+        case .function, .declaration: "\(unit.name), which only tests use"
         }
     }
 
-    /// In how many units of the file each name is.
-    static func uses(in source: CSource) -> [String: Int] {
-        source.units.reduce(into: [:]) { uses, unit in
-            for name in Set(source.tokens[unit.words].filter { $0.kind == .identifier }.map(\.text)) {
-                uses[name, default: 0] += 1
+    static func all(in source: CSource) -> [TestUnit] {
+        let names = source.units.map { unit in
+            Set(source.tokens[unit.words].filter { $0.kind == .identifier }.map(\.text))
+        }
+        var isTest = source.units.map { [.test, .benchmark, .figure].contains($0.kind) }
+        let isStatic = source.units.map { unit in
+            source.tokens[unit.words].prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
+        }
+        let ofMacros = Set(source.directives.flatMap(\.words).filter { $0.kind == .identifier }.map(\.text))
+        // What only tests use may itself be all that uses another.
+        for _ in 0..<3 {
+            for (index, unit) in source.units.enumerated()
+            where !isTest[index] && isStatic[index] && !ofMacros.contains(unit.name) {
+                let users = source.units.indices.filter { source.units[$0].name != unit.name && names[$0].contains(unit.name) }
+                isTest[index] = !users.isEmpty && users.allSatisfy { isTest[$0] }
             }
         }
-    }
-
-    /// What finds it again after the change.
-    private var key: String { "\(unit.kind) \(unit.body == nil) \(unit.name)" }
-
-    /// - Parameters:
-    ///   - after: what there is after the change.
-    ///   - uses: of the file before it.
-    func losses(among after: Index, uses: [String: Int]) -> [String] {
-        if after.hasAsItIs(self) { return [] }
-        let candidates = after.candidates(for: self)
-        guard !candidates.isEmpty else {
-            if unit.kind == .test { return ["removes the test \(unit.name)"] }
-            return unit.kind == .function && uses[unit.name, default: 0] > 1 ? ["removes \(unit.name), on which tests stand"] : []
+        return source.units.indices.filter { isTest[$0] }.map { index in
+            let unit = source.units[index], conditions = source.conditions(of: unit)
+            let ofConditions = conditions.flatMap { $0.split { !($0.isLetter || $0.isNumber || $0 == "_") }.map(String.init) }
+            return TestUnit(
+                unit: unit, content: Content(conditions: conditions, words: source.written(unit)),
+                names: names[index].union(ofConditions))
         }
-        // Declarations without a name of their own share one.
-        let losses = candidates.prefix(Self.mostCandidates).map { Weakening(of: self, to: $0).found }
-        return losses.contains([]) ? [] : losses[0]
-    }
-
-    /// Units by what finds them again.
-    struct Index {
-        private struct Exact: Hashable {
-            var place: String
-            var statements: [CStatement]
-
-            init(_ unit: TestUnit) { (place, statements) = ("\(unit.path) \(unit.key)", unit.statements.map(\.statement)) }
-        }
-
-        private var byKey: [String: [TestUnit]]
-        private var byPlace: [String: [TestUnit]]
-        private var exact: Set<Exact>
-
-        init(_ units: [TestUnit]) {
-            byKey = Dictionary(grouping: units, by: \.key)
-            byPlace = Dictionary(grouping: units) { "\($0.path) \($0.key)" }
-            exact = Set(units.map(Exact.init))
-        }
-
-        func hasAsItIs(_ unit: TestUnit) -> Bool { exact.contains(Exact(unit)) }
-
-        /// Names that are static in their files are others elsewhere.
-        func candidates(for unit: TestUnit) -> [TestUnit] { byPlace["\(unit.path) \(unit.key)"] ?? byKey[unit.key] ?? [] }
     }
 }

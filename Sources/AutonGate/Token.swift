@@ -7,6 +7,10 @@ struct Token: Sendable, Equatable {
     var text: String
     /// Counted from 1.
     var line: Int
+    /// A string or character as C has it written, quotes and prefix included: "\xff" and "ÿ" are different bytes.
+    var written: String?
+    /// Whether nothing stands between it and the word before it: `F(x)` defines another macro than `F (x)`.
+    var isTight = false
 
     func isPunctuator(_ text: String) -> Bool { kind == .punctuator && self.text == text }
     func isIdentifier(_ text: String) -> Bool { kind == .identifier && self.text == text }

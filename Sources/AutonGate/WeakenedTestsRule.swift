@@ -1,34 +1,58 @@
 import AutonKit
 
-/// Tests that are on the base may be added to, not weakened: no test goes, and every statement of one stays as it is, in
-/// its order and under the conditions that it had. So does what tests stand on in `tests/`: functions, tables, macros.
+/// What is tested on the base stays tested as it was: its tests are frozen.
 ///
-/// Both versions of a file are read whole, as C without its macros expanded. What a test's functions do that lie in the
-/// kernel's own files is not seen: that they still behave is for the tests to show, and for reviewers to read.
+/// A source file in `tests/` may grow at its end, a header there not at all: what tests stand on is as good as a part of
+/// them. It may move as a whole to where make builds it. In the kernel's own files every test, benchmark and figure, and
+/// what only those use, stays word for word, there or in another file of the change.
+///
+/// Files are read as C without macros expanded. What a test calls of the kernel is the kernel's, and may change.
 package struct WeakenedTestsRule: DiffRule {
     package static let name = "weakened-tests"
+
+    static let advice = "tests on main are frozen: add new ones at the end of the file, or in a new file"
 
     package init() {}
 
     package func violations(in change: Change) -> [String] {
         let files = change.files.filter { !Workspace.isProtected($0.path) }
-        let after = TestUnit.Index(files.flatMap { TestUnit.all(of: $0.newC, in: $0.path) })
         return files.filter(\.isOnBase).flatMap { file in
-            Self.violations(in: file, after: after).map { "\(file.path): \($0)" }
+            let violations =
+                file.path.hasPrefix("tests/")
+                ? FrozenFile(file, in: change).violations : Self.violations(in: file, of: files)
+            return violations.map { "\(file.path): \($0)" }
         }
     }
 
-    private static func violations(in file: ChangedFile, after: TestUnit.Index) -> [String] {
-        let isTests = TestUnit.isPathOfTests(file.path)
-        if isTests && file.status == .typeChanged { return ["a file of tests is replaced by something else"] }
-        let units = TestUnit.all(of: file.oldC, in: file.path), tests = units.filter { $0.unit.kind == .test }
-        // A test may move from one file to another.
-        if isTests && file.status == .deleted && (tests.isEmpty || tests.contains { after.candidates(for: $0).isEmpty }) {
-            return ["a file of tests is deleted"]
+    /// In one of the kernel's own files.
+    private static func violations(in file: ChangedFile, of files: [ChangedFile]) -> [String] {
+        guard let old = file.oldC else { return [] }
+        if old.isTooDeep { return ["it is nested too deep for its tests to be found"] }
+        let places = files.filter { $0.path == file.path || KernelSources.areBuilt($0.path) }
+        let units = TestUnit.all(in: old)
+        if units.isEmpty { return [] }
+        let kept = Set(places.compactMap(\.newC).flatMap { TestUnit.contents(in: $0) })
+        let lost = units.filter { !kept.contains($0.content) }.map { test in
+            "\(advice) (\(test.description) is changed, or gone, line \(test.unit.lines.lowerBound))"
         }
-        let uses = isTests ? file.oldC.map(TestUnit.uses) ?? [:] : [:]
-        var violations = units.flatMap { $0.losses(among: after, uses: uses) }
-        if isTests, let old = file.oldC, let new = file.newC { violations += MacrosOfTests(old: old, new: new).violations }
-        return violations
+        return lost + newMeanings(of: units.reduce(into: []) { $0.formUnion($1.names) }, old, file.newC)
+    }
+
+    /// A test's words stay, but are made macros.
+    private static func newMeanings(of names: Set<String>, _ old: CSource, _ new: CSource?) -> [String] {
+        let defined = { (source: CSource) in
+            source.directives.filter { ["define", "undef"].contains($0.name) }.compactMap(\.words.first)
+        }
+        let known = Set(defined(old).map(\.text))
+        return (new.map(defined) ?? []).filter { names.contains($0.text) && !known.contains($0.text) }.map {
+            "gives another meaning to \($0.text), which tests use (line \($0.line))"
+        }
+    }
+}
+
+extension TestUnit {
+    /// What of the file could be a test of before.
+    fileprivate static func contents(in source: CSource) -> [Content] {
+        source.units.map { Content(conditions: source.conditions(of: $0), words: source.written($0)) }
     }
 }

@@ -15,7 +15,8 @@ import Testing
             #include "../include/boot.h"
             #define MAX(a, b) ((a) > (b) ? (a) : (b))
             #define WAT "what??!"
-            #pragma GCC diagnostic push
+            #  pragma pack(push, 1)
+            #pragma pack(pop)
             static const char *why = "für";\t/* what?? really?! */
             """
         #expect(violations("lib/a.c", code + "\r\n") == [])
@@ -34,20 +35,70 @@ import Testing
         ("#include <../lib/a.c>", "includes what is no header: ../lib/a.c"),
         ("#define H \"a.h\"\n#include H", "includes what a macro says"),
         ("#include_next <stdint.h>", "#include_next"), ("#import \"a.h\"", "#import"),
-        ("#pragma redefine_extname emit report_text", "#pragma redefine_extname"), ("#pragma weak harness_run", "#pragma weak"),
-        ("#pragma push_macro(\"KASSERT\")", "#pragma push_macro"),
+        ("#pragma redefine_extname emit report_text", "#pragma redefine_extname emit report_text"),
+        ("#pragma weak harness_run", "#pragma weak harness_run"),
+        ("#pragma push_macro(\"KASSERT\")", "#pragma push_macro(\"KASSERT\""),
+        ("#pragma GCC diagnostic ignored \"-Wunused-variable\"", "#pragma GCC diagnostic ignored"),
+        ("#pragma GCC system_header", "#pragma GCC system_header"),
+        ("%:pragma STDC FP_CONTRACT ON", "#pragma STDC FP_CONTRACT ON"),
+        ("_Pragma(\"GCC optimize(0)\") int b;", "_Pragma"),
+        ("#define QUIET _Pragma(\"GCC diagnostic ignored \\\"-Wall\\\"\")", "_Pragma"),
+        ("#line 7 \"x.c\"", "#line"), ("# 7 \"x.c\" 3", "#line"), ("#define ASM __asm__", "gives another name to __asm__"),
+        ("#define K\u{410}SSERT(x) (void)(x)", "a letter that is not ASCII: K\u{410}SSERT"),
+        ("int m\u{435}mcmp(void);", "a letter that is not ASCII: m\u{435}mcmp"),
+        ("int a\u{a0};", "a letter that is not ASCII: a\u{a0}"),
+        ("int \u{3164} = 1;", "a letter that is not ASCII: \u{3164}"),
+        ("int a\u{200d}b;", "a letter that is not ASCII: a\u{200d}b"),
+        ("int m\\u0435mcmp(void);", "a universal character name"), ("#define A\\U00000410 1", "a universal character name"),
+        ("char *a = \"a\u{200d}\";", "a character that is not shown, U+200D"),
+        ("// x\u{2028}int b;", "a character that is not shown, U+2028"),
+        ("int a; // \u{feff}", "a character that is not shown, U+FEFF"),
         ("int a; // \u{202e}x", "a character that is not shown, U+202E"),
         ("int \u{200b}a;", "a character that is not shown, U+200B"),
         ("int a; \u{1b}[2K", "a character that is not shown, U+1B"),
     ])
     func disguises(code: String, what: String) {
         let found = violations("lib/a.c", "int first;\n" + code + "\n")
-        #expect(found.count == 1)
+        #expect(found.count == 1, "\(found)")
         #expect(found.first?.hasPrefix("lib/a.c: \(what) (line ") == true, "\(found)")
     }
 
     @Test func nasmInstructions() {
         #expect(violations("boot/a.asm", "%macro mov 2\n%endmacro\n") == ["boot/a.asm: gives another meaning to mov (line 1)"])
+    }
+
+    @Test(arguments: [
+        ("[warning -all]", "[warning"), ("[WARNING off]", "[warning"), ("%define QUIET [warning -all]", "[warning"),
+        ("%pragma output x", "%pragma"), ("%line 7 x.asm", "%line"),
+        ("m\u{435}mcmp:", "a letter that is not ASCII: m\u{435}mcmp"),
+    ])
+    func nasm(code: String, what: String) {
+        #expect(violations("boot/a.asm", "a:\n" + code + "\n") == ["boot/a.asm: \(what) (line 2)"])
+    }
+
+    /// A header's macro would be what tests call in place of the function.
+    @Test func aFunctionAsAMacro() {
+        let prototype = "void *memcpy(void *to, const void *from, size_t n);\n",
+            macro = "#define memcpy(to, from, n) memmove(to, from, n)\n"
+        let what = "gives another meaning to memcpy, which is a function"
+        #expect(violations("include/string.h", prototype + macro, from: prototype) == ["include/string.h: \(what) (line 2)"])
+        #expect(violations("include/a.h", "static inline int one(void) { return 1; }\n#define one() 2\n").count == 1)
+        let files: [ChangedFile] = [
+            .made("include/more.h", to: macro),
+            .made("include/string.h", from: prototype, to: "#include \"more.h\"\n" + prototype),
+        ]
+        #expect(DisguiseRule().violations(in: Change(files: files)) == ["include/more.h: \(what) (line 1)"])
+        #expect(violations("include/string.h", macro + "#define ONE(a) one(a)\nint one(int a);\n") == [])
+        #expect(violations("lib/string.c", prototype + macro) == [])
+    }
+
+    /// People write their names, other languages and emoji, and some editors mark a file as UTF-8.
+    @Test func honestLetters() {
+        let text = "\u{feff}/* größer, 日本語, e\u{301} \u{1f469}\u{200d}\u{1f680} „so“, \u{a0} */\nchar *a = \"größer\";\n"
+        #expect(violations("lib/a.c", text) == [])
+        #expect(violations("boot/a.asm", "\u{feff}; größer \u{200d}\ndb 'größer'\n") == [])
+        // It hides no directive.
+        #expect(violations("lib/a.c", "\u{feff}#include \"a.c\"\n") == ["lib/a.c: includes what is no header: a.c (line 1)"])
     }
 
     @Test func whatIsThereAlreadyIsNotTheChange() {

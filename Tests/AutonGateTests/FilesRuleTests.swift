@@ -34,6 +34,13 @@ import Testing
         #expect(violations(path) == ["\(path): git would take orders from it"])
     }
 
+    @Test func anEmptyDirectory() {
+        #expect(FilesRule().violations(in: .made("mm/.gitkeep", to: "")) == [])
+        #expect(FilesRule().violations(in: .made("mm/.gitkeep", to: "x")).count == 1)
+        #expect(FilesRule().violations(in: .made("-mm/.gitkeep", to: "")).count == 1)
+        #expect(FilesRule().violations(in: .made(".git/.gitkeep", to: "")).count == 1)
+    }
+
     @Test func aBadFileMayGo() {
         #expect(violations("a b", mode: 0, status: .deleted) == [])
     }

@@ -57,7 +57,7 @@ import Testing
             failure(judgement) == [
                 "scope: acceptance/boot.c: not one of the task's paths (tests/)",
                 "protected: acceptance/boot.c: protected, only the user may change it",
-                "weakened-tests: tests/old.c: a file of tests is deleted",
+                "weakened-tests: tests/old.c: \(WeakenedTestsRule.advice) (the file is gone)",
                 "files: tests/passwd.c: a symbolic link",
             ])
         #expect(states(judgement)["build"] == .skipped)
@@ -105,9 +105,15 @@ import Testing
     @Test func aTesterAddsTests() async throws {
         let ws = try await TestWorkspace()
         let tester = TaskMessage.sample(role: .tester, accept: [])
-        #expect(try await judge(["tests/demo.c": .write(Self.good)], task: tester, in: ws).accepted)
+        let good = Self.good.replacing("1 + 1", with: "sizeof first / sizeof *first").replacing(
+            "KTEST", with: "static int first[2];\nKTEST")
+        #expect(try await judge(["tests/demo.c": .write(good)], task: tester, in: ws).accepted)
         let none = try await judge(["tests/demo.c": .write("int nothing;\n")], task: tester, in: ws)
         #expect(failure(none) == ["new-tests: no test that passes is new"])
+        let empty = good + "KTEST(demo, two)\n{\n}\n"
+        #expect(
+            failure(try await judge(["tests/demo.c": .write(empty)], task: tester, in: ws))
+                == ["new-tests: asserts nothing of the kernel: demo.two"])
     }
 
     @Test func byHandThereIsNoTask() async throws {

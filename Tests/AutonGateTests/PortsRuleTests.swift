@@ -99,6 +99,17 @@ import Testing
         #expect(violations(assembly, path: "boot/a.asm") == [])
     }
 
+    /// Where a file neither reads nor writes a port its numbers may be any; a name that is one is known elsewhere.
+    @Test func enumerators() {
+        let names = "enum { OP_HLT = 0xf4, PAGES = 0x2f8, MSR_MTRR = 0x2ff };\n"
+        #expect(violations(names) == [])
+        #expect(violations(names + "void f(void) { outb(0x20, 1); }").count == 1)
+        #expect(violations("enum { COM2 = 0x2f8 };") != [])
+        #expect(violations("static const int pages = 0x2f8;").count == 1)
+        let files: [ChangedFile] = [.made("include/a.h", to: names), .made("mm/a.c", to: "void f(void) { outb(PAGES, 1); }\n")]
+        #expect(PortsRule().violations(in: Change(files: files)).map { $0.prefix(7) } == ["mm/a.c:"])
+    }
+
     @Test func whereAndWhat() {
         #expect(
             violations("int a;\nvoid f(void) { outb(0xf4, 1); }") == [

@@ -18,6 +18,7 @@ import Testing
             /* report_text, __start_ktests, #define KASSERT */
             int start_ktests;
             struct stats { int report_count; } stats;
+            struct ends { uint8_t report_end, report_char[2]; int report_raw : 3; };
             static void report_usage(void) { kprintf("report_text .auton"); }
             static bool report_errors;
             INIT(INIT_EARLY, probe);
@@ -26,6 +27,12 @@ import Testing
             void ready(void) { init_run(); harness_run(); harness_exit(HARNESS_PASS); }
             """
         #expect(violations("lib/harness.c", code) == [])
+        #expect(
+            violations(
+                "mm/a.c",
+                "void f(int a) { __asm__ volatile(\"1:\\tmov %1, %0\\n\\tjne 1b\" : \"=a\"(a), \"+r\"(a), \"=@ccz\"(a)); }") == []
+        )
+        #expect(violations("boot/a.asm", "; incbin \\\nincbin\n%include \"a.inc\"\ndb 'KTAP', 7, 'version 1'\n\tinc rax\n") == [])
         #expect(violations("boot/a.asm", "; report_text\nextern kernel_main, harness_panic\n\tcall harness_panic\n") == [])
         #expect(
             violations("tests/a.c", "static int check(int a) { if (!a) ktest_fail(__FILE__, __LINE__, \"a\"); return a; }") == [])
@@ -34,6 +41,26 @@ import Testing
     @Test(arguments: ["include/internal.h", "include/harness.h", "lib/internal.h", "drivers/Harness.h"])
     func aHeaderInTheHarnesssPlace(path: String) {
         #expect(violations(path, "") == ["\(path): has the name of a header of the harness"])
+    }
+
+    /// An include in quotes looks beside the file that it is in first.
+    @Test(arguments: ["tests/string.h", "lib/string.h", "tests/a/string.h", "include/a/string.h", "string.h", "tests/ipc/msg.h"])
+    func aHeaderInAnothersPlace(path: String) {
+        let others: [ChangedFile] = [.made("include/string.h", from: "", to: " "), .made("include/ipc/msg.h", from: "", to: " ")]
+        let found = ReservedRule().violations(in: Change(files: others + [.made(path, to: "#pragma once\n")]))
+        let name = path.hasSuffix("msg.h") ? "include/ipc/msg.h" : "include/string.h"
+        #expect(found == ["\(path): would be included in place of \(name)"])
+    }
+
+    @Test func aHeaderOfItsOwn() async throws {
+        let ws = try await TestWorkspace(only: ["include/string.h": "", "include/ipc/msg.h": "", "harness/mem.c": ""])
+        let change = try await ws.change([
+            "include/msg.h": .write("int a;\n"), "tests/mystring.h": .write("int a;\n"), "mm/mem.c": .write("int a;\n"),
+        ])
+        #expect(ReservedRule().violations(in: change) == [])
+        // One that the change leaves alone is known too.
+        let other = try await ws.change(["tests/string.h": .write("int a;\n")])
+        #expect(ReservedRule().violations(in: other) == ["tests/string.h: would be included in place of include/string.h"])
     }
 
     @Test func aHeaderInTheCompilersPlace() {
@@ -83,6 +110,14 @@ import Testing
         "#include \"../acceptance/boot.h\"",
         "const char *a = \"opt/auton/nonce\";", "void f(void) { puts(\"KTAP version 1\"); }",
         "void f(void) { kprintf(\"# auton end %s\", n); }",
+        "__asm__(\".inc\" \"bin \\\"x\\\"\");", "__asm__(\".INCBIN \\\"x\\\"\");", "__asm__(\"a: .macro i x\\n.endm\");",
+        "__asm__(\".altmacro\");", "__asm__(\"\\t.rept 3\");", "__asm__(\".irp x, 1\");", "__asm__(\".irpc x, 1\");",
+        "__asm__(\".inc\\\\x \\\"/etc/passwd\\\"\");", "#define READ \".incbin \\\"x\\\"\"",
+        "int a __attribute__((section(\".rodata\\n.incbin \\\"x\\\"\\n#\")));", "__asm__(\".set memcmp, mine\");",
+        "__asm__(\"memcmp = mine\");", "__asm__(\"nop; \\\"memcmp\\\"=mine\");",
+        "void f(void) { __asm__ volatile(\".weakref a, b\"); }",
+        "struct a { int (*b)(void); } c = { report_end };", "struct a *f(void) { report_end; }",
+        "struct { int a[report_end]; } b;",
         "__asm__(\".incbin \\\"/etc/passwd\\\"\");", "__asm__(\".include \\\"x\\\"\");", "#pragma weak harness_exit",
     ])
     func namesOfTheHarness(code: String) {
@@ -96,6 +131,12 @@ import Testing
         "\tsection \".auton.ktests\" write", "extern __start_ktests", "db \"KTAP version 1\"", "incbin \"/etc/passwd\"",
         "%include \"../harness/stub.asm\"", "\tcall \\\nreport_text", "%define CAT(a,b) a %+ b\n\tcall CAT(report_,text)",
         "%define harness_run x",
+        "label: incbin \"x\"", "l incbin \"x\"", "times 1 INCBIN \"x\"", "%define X incbin", "\tincb\\\nin \"x\"",
+        "inc\\\r\nbin \"x\"",
+        "%define X inc %+ bin", "%deftok X \"incbin\"", "q inc, bin", "; a \\ \nincbin \"x\"",
+        "%define F \"x\"\n%include F", "%inc\\\nlude \"/etc/passwd\"", "%include \"../../etc/passwd\"", "%depend \"/etc/passwd\"",
+        "db 'KTAP ', 'version 1'", "db \"KTAP\", 0x20, `version 1`", "dw 'KT', 'AP', ' v', 'er', 'si', 'on'",
+        "db 'opt/',97,'uton/nonce'",
     ])
     func namesInAssembly(code: String) {
         #expect(violations("boot/a.asm", code) != [])

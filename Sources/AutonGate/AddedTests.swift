@@ -1,0 +1,64 @@
+/// The tests in the files that a change touches, by whether they assert anything.
+///
+/// An assertion counts if it names something: `KASSERT(true)` holds whatever the kernel does. It may be in a function or macro
+/// of the test's file, or of a header in `tests/` or of the change, as far from the test as calls go.
+struct AddedTests {
+    private(set) var asserting: Set<String> = []
+    private(set) var empty: Set<String> = []
+
+    /// None.
+    init() {}
+
+    init(_ change: Change) {
+        let sources = change.files.compactMap(\.newC).filter { $0.units.contains { $0.kind == .test } }
+        if sources.isEmpty { return }
+        let headers = change.files.filter { Change.isHeader($0.path) }.compactMap(\.newC)
+        let shared = Self.helpers(in: headers + change.headersOfTests.map { CSource($0) }, Self.assertions)
+        for source in sources {
+            let helpers = Self.helpers(in: [source], shared)
+            for unit in source.units where unit.kind == .test {
+                if Self.asserts(Self.body(unit, source), helpers) { asserting.insert(unit.name) } else { empty.insert(unit.name) }
+            }
+        }
+    }
+
+    /// The names of what asserts, those known already included.
+    private static func helpers(in sources: [CSource], _ known: Set<String>) -> Set<String> {
+        var helpers = known
+        // Each round goes one call further; nobody's tests go further than this.
+        for _ in 0..<8 {
+            let count = helpers.count
+            for source in sources {
+                for unit in source.units where unit.kind == .function && asserts(body(unit, source), helpers) {
+                    helpers.insert(unit.name)
+                }
+                for directive in source.directives where directive.name == "define" {
+                    guard let name = directive.words.first, asserts(directive.words.dropFirst(), helpers) else { continue }
+                    helpers.insert(name.text)
+                }
+            }
+            if helpers.count == count { break }
+        }
+        return helpers
+    }
+
+    private static let assertions: Set<String> = [
+        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "ktest_fail", "ktest_fail_eq", "ktest_fail_str",
+    ]
+    private static let constants: Set<String> = ["true", "false", "NULL", "sizeof"]
+
+    private static func body(_ unit: CUnit, _ source: CSource) -> ArraySlice<Token> {
+        source.tokens[(unit.body ?? unit.words.upperBound)..<unit.words.upperBound]
+    }
+
+    /// Whether one of the assertions is called with a name among its arguments, or one of the helpers at all.
+    private static func asserts(_ words: ArraySlice<Token>, _ helpers: Set<String>) -> Bool {
+        zip(words.indices, words.indices.dropFirst()).contains { index, next in
+            guard words[next].isPunctuator("("), words[index].kind == .identifier, helpers.contains(words[index].text) else {
+                return false
+            }
+            guard ["KASSERT", "KASSERT_EQ", "KASSERT_STREQ"].contains(words[index].text) else { return true }
+            return ConstantParser.inside(words[next...]).contains { $0.kind == .identifier && !constants.contains($0.text) }
+        }
+    }
+}
