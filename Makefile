@@ -57,7 +57,7 @@ build: deps
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet)
 
 run: build
-	@./auton run "$$AUTON_GOAL"
+	@./auton run -- "$$AUTON_GOAL"
 
 watch: build
 	@./auton watch

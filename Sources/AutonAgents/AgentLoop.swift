@@ -1,3 +1,4 @@
+import AutonKit
 import AutonModel
 
 /// How the loop of a conversation ended.
@@ -25,11 +26,17 @@ package struct AgentLoop {
         self.maxTurns = maxTurns
     }
 
+    /// - Throws: what the model can do nothing about, such as a first request that is too long for it: `.badConfiguration`.
     package func run(task: String) async throws -> AgentEnding {
         let ending: AgentEnding
         do {
             ending = try await turns(task: task)
         } catch let error as ContextWindowExceeded {
+            // Any other attempt would begin with the same request.
+            if conversation.transcript.responses.isEmpty {
+                throw AutonError(
+                    .badConfiguration, "the first request is too long for the model: \(error)", at: conversation.name)
+            }
             ending = .gaveUp("the conversation is too long for the model: \(error)")
         }
         try conversation.close()
@@ -64,7 +71,7 @@ package struct AgentLoop {
                 if warned { return .gaveUp("going round in circles with \(call.name)") }
                 warned = true
                 notes.append(
-                    "You have made the same call of \(call.name) three times with the same result. Try something else, or finish."
+                    "You have made the same call of \(call.name) three times with the same result. Try something else, or call \(closing.definition.name)."
                 )
             }
             if calls.isEmpty && isCutOff {

@@ -182,6 +182,13 @@ package enum Files {
         return names.sorted()
     }
 
+    /// Whether there is no room, or next to none, for a file where `path` is.
+    package static func isFull(_ path: FilePath) -> Bool {
+        var status = statvfs()
+        guard statvfs(path.string, &status) == 0 else { return false }
+        return status.f_bavail * status.f_frsize < 64 << 10 || status.f_files > 0 && status.f_favail == 0
+    }
+
     package static func exists(_ path: FilePath) -> Bool { type(of: path) != nil }
     package static func isDirectory(_ path: FilePath) -> Bool {
         var status = stat()

@@ -58,13 +58,19 @@ package struct Git: Sendable {
     @discardableResult
     package func run(_ arguments: [String], input: String = "") async throws -> String {
         let result = try await result(arguments, input: input)
-        guard result.succeeded else {
-            let message = result.errors.text
-            let transient = message.contains(".lock") || message.contains("No space left")
-            throw AutonError(
-                transient ? .tryAgain : .bug, "git \(arguments.first ?? "") failed: \(firstLine(message))", at: directory.string)
-        }
+        guard result.succeeded else { throw failure(of: arguments.first ?? "", result) }
         return result.line
+    }
+
+    /// The error that git's failure is: `.tryAgain` for a lock or a full disk, else `.bug`.
+    func failure(of command: String, _ result: CommandResult) -> AutonError {
+        let message = result.errors.text
+        // Git does not always say why it could not write.
+        if message.contains("No space left") || Files.isFull(directory) {
+            return AutonError(.tryAgain, "git \(command) failed, the disk is full", at: directory.string)
+        }
+        return AutonError(
+            message.contains(".lock") ? .tryAgain : .bug, "git \(command) failed: \(firstLine(message))", at: directory.string)
     }
 
     /// The commit that a name stands for, or nil if it stands for none.

@@ -141,6 +141,11 @@ package struct Workspace: Sendable {
     /// - Throws: `AutonError` with `.tryAgain` if there are local changes; nothing is touched then.
     package func updateCheckout() async throws {
         let main = try await main()
+        let head = try await git.result(["symbolic-ref", "--quiet", "--short", "HEAD"])
+        guard head.line == "main" else {
+            let what = head.succeeded ? head.line : "a commit and no branch"
+            throw AutonError(.tryAgain, "the workspace has \(what) checked out; git -C \(root) checkout main", at: root.string)
+        }
         let index = try await git.result(["write-tree"])
         guard index.succeeded, let old = try await commitOnMain(withTree: index.line) else {
             throw AutonError(
@@ -179,7 +184,7 @@ extension Workspace {
         // Sections by NUL: the tree, the names of conflicted files, an empty one, then git's messages.
         let fields = result.output.text.split(separator: "\0", omittingEmptySubsequences: false).map(String.init)
         guard let tree = fields.first, tree.count == 40, result.succeeded || result.ending == .exited(1) else {
-            throw AutonError(.bug, "git merge-tree failed: \(result.errors.text)", at: root.string)
+            throw git.failure(of: "merge-tree", result)
         }
         let conflicts = fields.dropFirst().prefix { !$0.isEmpty }
         let messages = fields.filter { $0.hasPrefix("CONFLICT") }.map {

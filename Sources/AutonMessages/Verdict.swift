@@ -119,6 +119,8 @@ package struct Review: AttemptMessage {
     package var decision: Decision
     package var summary: String
     package var comments: [ReviewComment]
+    /// How many reviewers were asked and came to no decision; absent if one did. The task is blocked then, and its author not asked again.
+    package var undecided: Int?
     package var provenance: Provenance
 
     package init(

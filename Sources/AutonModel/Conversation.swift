@@ -46,6 +46,8 @@ package final class Conversation {
         return response
     }
 
+    package var name: String { transcript.opening?.conversation ?? transcript.path.string }
+
     /// Says that no further turn will come.
     package func close() throws {
         if let opening = transcript.opening { try transport.close(opening.conversation) }

@@ -57,8 +57,13 @@ package struct ReplayTransport: Transport {
         return opening.baseTree
     }
 
+    /// Whether the run had a conversation of that name.
+    package func has(_ conversation: String) -> Bool { Files.exists(path(of: conversation)) }
+
+    private func path(of conversation: String) -> FilePath { run.appending("transcript").appending(conversation + ".jsonl") }
+
     package func recording(of conversation: String) throws -> Transcript {
-        let path = run.appending("transcript").appending(conversation + ".jsonl")
+        let path = path(of: conversation)
         guard Files.exists(path) else {
             throw AutonError(.badInput, "the recording has no such conversation", at: path.string)
         }

@@ -25,10 +25,13 @@ package struct Settings: Sendable {
     ///   - file: the file to read in place of `auton.toml`; nil for that of `$AUTON_CONFIG`, if any.
     ///   - flags: what the command line says; nil for what it does not.
     ///   - variables: the environment.
+    ///   - names: what it has that could be ours.
     /// - Throws: `AutonError` with `.badConfiguration`, or `.usage` for a flag: `where: what must be what`.
     package static func load(
-        file: String? = nil, flags: [SettingFlag?] = [], variables: (String) -> String? = environment
+        file: String? = nil, flags: [SettingFlag?] = [], variables: (String) -> String? = environment,
+        names: [String] = Variables.present
     ) throws -> Settings {
+        try Variables.check(names)
         var settings = Settings()
         if let file = try SettingsFile.find(file ?? variables("AUTON_CONFIG")) {
             for entry in file.entries {

@@ -45,12 +45,14 @@ struct AutonAgent: AsyncParsableCommand {
     @OptionGroup var options: ModelOptions
     @OptionGroup var sandbox: SandboxOptions
 
-    func validate() throws {
+    /// Not `validate`, which ArgumentParser calls before it has seen that an option is unknown.
+    private func check() throws {
         if task == nil { throw ValidationError("no task (boot-002, or an attempt at it: boot-002.1)") }
         if let turns, turns < 1 { throw ValidationError("--turns is 1 or more") }
     }
 
     func run() async throws {
+        try check()
         try await stage {
             let settings = try places.settings(options.flags + [SettingFlag("--attempts", \.team.attempts, attempts)])
             let mailbox = try settings.openMailbox()
@@ -64,6 +66,7 @@ struct AutonAgent: AsyncParsableCommand {
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
             if role == .reviewer { return try report(try await agent.reviewInTurn(task)) }
             let candidate = try await agent.work(on: task)
+            if candidate.outcome == .gaveUp { complain("\(candidate.name) is not finished: \(candidate.summary)") }
             if json { try printMessage(candidate) } else { print(candidate.branch) }
             return .done
         }

@@ -1,4 +1,5 @@
 import AutonAgents
+import AutonCommand
 import AutonKit
 import AutonMessages
 import AutonModel
@@ -9,6 +10,8 @@ extension Agent {
     private static let maxDiffBytes = 200 << 10
 
     /// Reviews an accepted candidate and files the review; if it asks for changes, the next attempt too.
+    ///
+    /// A reviewer that comes to no decision is followed by another, up to the number of attempts; after that the task is blocked.
     func review(_ task: TaskMessage) async throws -> Review {
         let name = task.name
         if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
@@ -16,19 +19,36 @@ extension Agent {
             throw AutonError(.tryAgain, "no verdict on it yet", at: name)
         }
         guard verdict.accepted else { throw AutonError(.badInput, "the gate rejected it, there is nothing to review", at: name) }
-        let conversation = "\(name).review"
-        return try await locked(conversation) {
-            if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
-            let transport = try options.openTransport(.reviewer, mailbox)
-            let tree = try await workspace.worktree(conversation, commit: candidate.commit)
-            defer { try? tree.remove() }
-            let (ending, provenance) = try await converse(
-                conversation, role: .reviewer, task: try await reviewText(task, candidate, verdict),
-                tools: readingTools(ConfinedDirectory(tree.root)), closing: SubmitReview(), baseTree: candidate.baseTree,
-                transport: transport)
-            let review = try review(candidate, ending, provenance)
-            try mailbox.file(review)
-            return try settle(review, task)
+        let text = try await reviewText(task, candidate, verdict)
+        var number = 0
+        while true {
+            number += 1
+            let reviewer = number == 1 ? "\(name).review" : "\(name).review-\(number)"
+            let review = try await locked(reviewer) { [number] () -> Review? in
+                if let done = try mailbox.find(Review.self, name) { return done }
+                let transport = try options.openTransport(.reviewer, mailbox)
+                let tree = try await workspace.worktree(reviewer, commit: candidate.commit)
+                defer { try? tree.remove() }
+                let (ending, provenance) = try await converse(
+                    reviewer, role: .reviewer, task: text, tools: readingTools(ConfinedDirectory(tree.root)),
+                    closing: SubmitReview(), baseTree: candidate.baseTree, transport: transport)
+                var review = try self.review(candidate, ending, provenance)
+                if case .gaveUp(let reason) = ending {
+                    complain("\(reviewer) came to no decision: \(reason)")
+                    if let replay = transport as? ReplayTransport {
+                        // It goes on as it went, also where it was recorded with one reviewer only.
+                        if replay.has("\(name).review-\(number + 1)") { return nil }
+                        review.undecided = try Mailbox(replay.run).find(Review.self, name)?.undecided
+                    } else {
+                        if number < maxAttempts { return nil }
+                        review.undecided = number
+                        review.summary = "none of \(number) reviewers came to a decision, the last one: \(reason)"
+                    }
+                }
+                try mailbox.file(review)
+                return review
+            }
+            if let review { return try settle(review, task) }
         }
     }
 
@@ -53,7 +73,8 @@ extension Agent {
         if review.decision == .changesRequested {
             let comments = review.comments.map { "\($0.file):\($0.line): \($0.text)" }
             let reason = Reason(attempt: task.attempt, stage: .review, summary: review.summary, details: comments)
-            try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts)
+            // An author can do nothing about reviewers that do not decide: that is for the Manager.
+            try mailbox.refuse(task, because: reason, maxAttempts: review.undecided == nil ? maxAttempts : task.attempt)
         }
         return review
     }

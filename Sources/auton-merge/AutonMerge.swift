@@ -28,7 +28,9 @@ struct AutonMerge: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Keep to the order in which a recorded run merged. Default: $AUTON_SCHEDULE.", valueName: "run directory"))
+            "Keep to the order in which a recorded run merged.",
+            discussion: "Default: $AUTON_SCHEDULE, or the recording that the model is, if the plan is its plan.",
+            valueName: "run directory"))
     var schedule: String?
 
     @OptionGroup var places: Places
@@ -45,9 +47,7 @@ struct AutonMerge: AsyncParsableCommand {
             let integrator = Integrator(
                 mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, demands: settings.gate.mergeDemands,
                 maxAttempts: settings.team.attempts,
-                recorded: (schedule ?? environment("AUTON_SCHEDULE")).map {
-                    RecordedRun(Mailbox(FilePath($0)), repeatedIn: mailbox, workspace)
-                })
+                recorded: try recording(settings, mailbox).map { RecordedRun($0, repeatedIn: mailbox, workspace) })
             let lock = try workspace.mergeLock()
             defer { lock.release() }
             try workspace.sweep()
@@ -68,6 +68,22 @@ struct AutonMerge: AsyncParsableCommand {
             try await workspace.updateCheckout()
             return refused ? .refused : .done
         }
+    }
+
+    /// The recorded run that is repeated; nil if none is.
+    private func recording(_ settings: Settings, _ mailbox: Mailbox) throws -> Mailbox? {
+        if let named = schedule ?? environment("AUTON_SCHEDULE") { return Mailbox(FilePath(named)) }
+        let isLive = try settings.model.auth == .none || APIKey.find(settings) != nil
+        let uri = settings.model.uri ?? (isLive ? "" : "replay:01-minimal-boot"), scheme = "replay:"
+        guard uri.hasPrefix(scheme) else { return nil }
+        let run = String(uri.dropFirst(scheme.count))
+        for place in [FilePath(settings.paths.runs).appending(run), FilePath(run)]
+        where Files.isDirectory(place.appending("plan")) {
+            let recording = Mailbox(place)
+            let plan = try mailbox.find(Plan.self, "1"), recorded = try recording.find(Plan.self, "1")
+            return plan?.tasks == recorded?.tasks ? recording : nil
+        }
+        return nil
     }
 
     /// The tasks whose next stage is the merge, each after what it depends on.

@@ -48,13 +48,15 @@ struct AutonPlan: AsyncParsableCommand {
     @OptionGroup var places: Places
     @OptionGroup var options: ModelOptions
 
-    func validate() throws {
+    /// Not `validate`, which ArgumentParser calls before it has seen that an option is unknown.
+    private func check() throws {
         let ways = [!goal.isEmpty, from != nil, replan].filter { $0 }.count
         if ways > 1 { throw ValidationError("a goal, --from and --replan exclude one another") }
         if ways == 0 && show == nil { throw ValidationError("no goal (give it as an argument, or - for standard input)") }
     }
 
     func run() async throws {
+        try check()
         try await stage {
             let settings = try places.settings([SettingFlag("--kernel", \.paths.kernel, kernel)] + options.flags)
             let text = try goalText()

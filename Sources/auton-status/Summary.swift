@@ -32,6 +32,9 @@ struct Summary: Codable {
     /// Attempts filed, over all tasks.
     var attempts: Int
     var merged: Int
+    /// Tasks that a re-plan has put others in the place of, and tasks that it has dropped.
+    var replaced: Int
+    var dropped: Int
     var usage: TokenUsage
     /// Model turns.
     var turns: Int
@@ -50,6 +53,8 @@ struct Summary: Codable {
         attempts = tasks.reduce(0) { $0 + $1.attempts }
         unsandboxed = try mailbox.all(Verdict.self).count { $0.unsandboxed == true }
         merged = states.count { $0.state == .merged }
+        replaced = states.count { if case .replaced = $0.state { true } else { false } }
+        dropped = states.count { $0.state == .dropped }
         let conversations =
             asked.plans.compactMap(\.provenance) + asked.candidates.map(\.provenance) + asked.reviews.map(\.provenance)
         usage = conversations.reduce(TokenUsage()) { $0 + $1.usage }
@@ -71,8 +76,12 @@ struct Summary: Codable {
     }
 
     var totals: String {
-        "\(merged) of \(tasks.count) tasks merged, \(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
+        "\(merged) of \(tasks.count) tasks merged, \(amended)\(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
             + notes
+    }
+
+    private var amended: String {
+        [(replaced, "replaced"), (dropped, "dropped")].filter { $0.0 > 0 }.map { "\($0.0) \($0.1), " }.joined()
     }
 
     private var notes: String {

@@ -88,8 +88,9 @@ struct Validate: AsyncParsableCommand {
     @Flag(help: "Print the verdict as JSON.")
     var json = false
 
-    func validate() throws {
-        if diffOnly { return try validateDiffOnly() }
+    /// Not `validate`, which ArgumentParser calls before it has seen that an option is unknown.
+    private func check() throws {
+        if diffOnly { return try checkDiffOnly() }
         guard repository == nil, task == nil, paths.isEmpty else {
             throw ValidationError("--repository, --task and --paths go with --diff-only.")
         }
@@ -99,7 +100,7 @@ struct Validate: AsyncParsableCommand {
         guard !cached || selfCheck else { throw ValidationError("--cached goes with --self-check.") }
     }
 
-    private func validateDiffOnly() throws {
+    private func checkDiffOnly() throws {
         let hasOptions = commit != nil || base != nil
         guard directory == nil, !selfCheck, hasOptions ? commit != nil && names.isEmpty : (1...2).contains(names.count) else {
             throw ValidationError("With --diff-only give two commits, or one, or --commit and --base.")
@@ -107,6 +108,7 @@ struct Validate: AsyncParsableCommand {
     }
 
     func run() async throws {
+        try check()
         try await stage {
             let settings = try places.settings([
                 SettingFlag("--attempts", \.team.attempts, attempts), SettingFlag("--timeout", \.sandbox.bootSeconds, timeout),

@@ -92,7 +92,7 @@ import Testing
 
     @Test func goingRoundInCirclesIsWarnedOfOnce() async throws {
         let run = try await self.run(Array(repeating: reply(echo("a")), count: 9))
-        let warning = "You have made the same call of echo three times with the same result. Try something else, or finish."
+        let warning = "You have made the same call of echo three times with the same result. Try something else, or call finish."
         #expect(run.news == [["a"], ["a"], ["a", warning]])
         #expect(run.ending == .gaveUp("going round in circles with echo"))
     }
@@ -153,17 +153,28 @@ import Testing
         #expect(run.ending == .finished(["summary": "s"]))
     }
 
-    /// Nothing can be cleared of a conversation of one message: the attempt ends, the program does not.
-    @Test func aConversationThatIsTooLongEndsTheAttempt() async throws {
+    /// Nothing can be cleared of a conversation without large results: the attempt ends, the program does not, unless no attempt
+    /// can begin otherwise.
+    @Test(arguments: [1, 2])
+    func aConversationThatIsTooLong(fromTurn: Int) async throws {
         struct Full: Transport {
             let model = "full"
+            var fromTurn: Int
             func respond(to request: MessagesRequest, at turn: Turn) throws -> MessagesResponse {
+                if turn.number < fromTurn { return reply(("echo", ["text": "a"])) }
                 throw ContextWindowExceeded("prompt is too long")
             }
         }
-        let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: Full()) { _ in }
+        let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: Full(fromTurn: fromTurn)) { _ in }
         let loop = AgentLoop(conversation: conversation, tools: [Echo()], closing: Finish(), maxTurns: 3)
-        #expect(try await loop.run(task: "Do it.") == .gaveUp("the conversation is too long for the model: prompt is too long"))
+        if fromTurn == 1 {
+            let error = await failure { try await loop.run(task: "Do it.") }
+            #expect(error?.status == .badConfiguration)
+            #expect(error?.description == "the first request is too long for the model: prompt is too long: boot-001.1")
+        } else {
+            #expect(
+                try await loop.run(task: "Do it.") == .gaveUp("the conversation is too long for the model: prompt is too long"))
+        }
     }
 
     @Test func whatTheModelCanDoNothingAboutEndsTheProgram() async throws {

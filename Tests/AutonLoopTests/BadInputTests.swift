@@ -38,6 +38,70 @@ import Testing
         #expect(outcome == Outcome(status: 64, errors: "auton: no such command: \(command)\(meant) (auton --help)\n"))
     }
 
+    /// An unknown option is named before what is missing is.
+    @Test(arguments: [["plan", "--hepl"], ["plan", "--repaln"], ["agent", "--hepl"], ["validate", "--selfcheck"]])
+    func noSuchOption(_ words: [String]) async throws {
+        let outcome = try await LoopRun().auton(words)
+        #expect(outcome.status == 64 && outcome.output == "")
+        #expect(outcome.errors.hasPrefix("Error: Unknown option '\(words[1])'"), "\(outcome.errors)")
+    }
+
+    @Test func anOptionAfterTheGoalIsNoPartOfIt() async throws {
+        let run = try LoopRun()
+        #expect(
+            try await run.auton("run", "x", "--mailbox", "ro")
+                == Outcome(
+                    status: 64,
+                    errors: "auton: no such option: --mailbox (auton --help; a goal with such words comes after --)\n"))
+        #expect(!Files.exists(run.directory["mailbox"]))
+        try run.directory.write("input/model", "exit 1\n")
+        #expect(try await run.auton("run", "Show", "--", "--mailbox").status == 69)
+        #expect(try Mailbox(run.directory["mailbox"]).get(Goal.self, "1").text == "Show --mailbox")
+    }
+
+    @Test(arguments: ["setpriv", "flock"])
+    func theFrontNamesWhatItLacks(tool: String) async throws {
+        let run = try LoopRun()
+        for name in ["sh", "dirname", "cat", "env", "setpriv", "flock"] where name != tool {
+            let found = try #require(Tools.find(name))
+            try Files.createDirectories(run.directory["bin"])
+            symlink(found.string, run.directory["bin"].appending(name).string)
+        }
+        var command = run.command("run", "A goal")
+        command.environment["PATH"] = run.directory["bin"].string
+        let result = try await command.run()
+        #expect(result.ending == .exited(69))
+        #expect(result.errors.text == "auton: \(tool) is missing: install the package util-linux, or run make deps\n")
+    }
+
+    @Test(.enabled(if: Mount.isPossible, "\(Mount.reason)")) func aFullDisk() async throws {
+        let run = try LoopRun()
+        let disk = try Mount(at: run.directory["mailbox"], bytes: 1 << 20)
+        #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
+        try run.directory.write("mailbox/fill", String(repeating: "x", count: disk.free))
+        #expect(try await run.auton("run") == Outcome(status: 75, errors: "auton: the disk is full: mailbox\n"))
+        // Full in the middle: by the first turn.
+        try Files.removeTree(run.directory["mailbox/fill"])
+        try run.directory.write("input/model", "cat /dev/zero >mailbox/fill 2>/dev/null; exit 1\n")
+        let outcome = try await run.auton("run")
+        #expect(outcome.status == 75)
+        #expect(outcome.errors == "auton: the disk is full: mailbox; run again to go on once there is room\n")
+    }
+
+    @Test func anotherBranchInTheWorkspace() async throws {
+        let run = try await planned()
+        for arguments in [["agent"], ["validate"], ["agent", "--role", "reviewer"]] {
+            #expect(try await run.auton(arguments + ["lib-001"]).status == 0)
+        }
+        let root = run.directory["workspace"]
+        #expect(try await Command("git", ["-C", root.string, "checkout", "--quiet", "-b", "mine"]).run().succeeded)
+        #expect(
+            try await run.auton("merge", "lib-001")
+                == Outcome(
+                    status: 75,
+                    errors: "auton-merge: the workspace has mine checked out; git -C \(root) checkout main: \(root)\n"))
+    }
+
     @Test func anAgentWithoutATask() async throws {
         let outcome = try await LoopRun().auton("agent")
         #expect(outcome.status == 64 && outcome.output == "")

@@ -55,6 +55,27 @@ import Testing
         #expect(try run.directory.read("front").contains("interrupted; run again to go on") == (signal == "TERM"))
     }
 
+    /// Likewise if make is killed alone: nobody carries a task on for whom nobody waits.
+    @Test func nothingIsLeftAtWorkWhenMakeIsKilled() async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        let script = """
+            sh \(Program.package)/auton run >front 2>&1 & front=$!
+            until test -e asked; do sleep 0.02; done
+            for make in $(pgrep -x make); do
+                test "$(readlink /proc/$make/cwd)" != "$PWD/mailbox" || kill -KILL $make
+            done
+            wait $front; echo $? >status
+            flock -n mailbox/log/run.lock true && flock --wait 60 workspace/.auton/lock/lib-001.1 true
+            """
+        var command = run.command()
+        command.arguments = ["-c", script]
+        command.environment["AUTON_MODEL"] = "exec:touch asked; exec sleep 1000"
+        #expect(try await command.run().ending == .exited(0))
+        #expect(try run.directory.read("status") == "75\n")
+        #expect(try run.directory.read("front").contains("run again to continue. Last: make was killed (more in mailbox/log)\n"))
+    }
+
     /// Out of tokens before the first turn, out of time in the middle: it stops with status 2 and says why, and goes on when there is more.
     @Test func outOfBudgetAndOnAgain() async throws {
         let run = try LoopRun()

@@ -6,6 +6,27 @@ import Testing
 
 /// What is wrong in a configuration: one line that names the place, the key and what is allowed; status 78.
 @Suite struct RefusalTests {
+    @Test(arguments: [
+        ("AUTON_BUDGET_USDD", "; did you mean AUTON_BUDGET_USD?"), ("AUTON_MALBOX", "; did you mean AUTON_MAILBOX?"),
+        ("AUTON_PATHS_MAILBOX", "; did you mean AUTON_MAILBOX?"), ("AUTON_STRCIT", "; did you mean AUTON_STRICT?"),
+        ("AUTON_GATE_QUICKLY", ""),
+    ])
+    func aMisspeltVariable(_ name: String, _ meant: String) async throws {
+        let run = try ConfigRun()
+        for (program, arguments) in [("auton-config", ["check"]), ("auton-status", []), ("auton-plan", ["A goal"])] {
+            #expect(
+                try await run.run(program, arguments, environment: [name: "3"])
+                    == Outcome(status: 78, errors: "\(program): \(name): unknown variable\(meant)\n"))
+        }
+        #expect(try run.directory.contents() == [:])
+    }
+
+    /// What only begins like ours is not ours, and what the programs tell one another is known.
+    @Test(arguments: ["AUTON_HOME_DIRECTORY", "AUTON_TURN", "AUTON_BUDGET_DEADLINE", "AUTON_UNSAFE_NO_SANDBOX", "AUTONOMOUS"])
+    func anotherVariable(_ name: String) async throws {
+        #expect(try await ConfigRun().config("check", environment: [name: "3"]) == Outcome(status: 0))
+    }
+
     private static let noUser = "without user or password (a key belongs in $ANTHROPIC_API_KEY or the file of model.key_file)"
 
     @Test(arguments: [

@@ -1,0 +1,40 @@
+import AutonKit
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Goals that are dropped into the mailbox.
+@Suite struct WatchTests {
+    /// Only what has ended is done: the rest stays where it is and is not tried again before it is changed.
+    @Test func whatHasNotEndedStays() async throws {
+        let run = try LoopRun()
+        _ = try await run.auton("plan", "--from", "input/plan.json")
+        try run.directory.write("mailbox/goal/a.txt", " \n")
+        try run.directory.write("mailbox/goal/b.txt", String(repeating: "x", count: 65_537))
+        try run.directory.write("mailbox/goal/c.txt", "Go on\n")
+        var watch = run.command("watch")
+        watch.environment["AUTON_BUDGET_TOKENS"] = "100"
+        let log = run.directory["mailbox/log/progress"]
+        // The second time by a change; what was not changed is not tried.
+        let script = """
+            until test -e mailbox/log/halt; do sleep 0.05; done
+            until test -e mailbox/goal/c.txt; do sleep 0.05; done
+            echo "Go on then" >mailbox/goal/c.txt
+            """
+        watch.stop = { ((try? Files.readText(log)) ?? "").split(separator: "\n").count { $0.hasPrefix("end") } >= 2 }
+        async let changed = Program.run("sh", ["-c", script], in: run.directory.path)
+        let result = try await watch.run()
+        #expect(result.ending == .timedOut)
+        #expect(try await changed.status == 0)
+        let lines = result.errors.text.split(separator: "\n").filter { $0.contains("tried again") }
+        let ending = "tried again once it or auton.toml is changed: mailbox/goal"
+        #expect(
+            lines.prefix(3) == [
+                "auton: the goal is empty, \(ending)/a.txt", "auton: the goal is over 65536 bytes, \(ending)/b.txt",
+                "auton: not ended (status 2), \(ending)/c.txt",
+            ])
+        #expect(lines.count { $0.hasSuffix("/a.txt") } == 1)
+        let names = try Files.list(run.directory["mailbox/goal"]).map { $0.hasSuffix(".taken") ? String($0.dropLast(6)) : $0 }
+        #expect(names == ["1.json", "2.json", "a.txt", "b.txt", "c.txt"])
+    }
+}
