@@ -141,7 +141,7 @@ struct ReservedC {
     /// gas's directives that read a file, of which a name or an instruction can be put together, or that give a symbol another
     /// meaning: `.set memcmp, mine`.
     private static let refused: Set<String> = [
-        "incbin", "include", "macro", "altmacro", "rept", "rep", "irp", "irpc", "mri", "set", "equ", "equiv", "eqv", "symver",
+        "incbin", "include", "macro", "altmacro", "irp", "irpc", "mri", "set", "equ", "equiv", "eqv", "symver",
         "weakref",
     ]
 

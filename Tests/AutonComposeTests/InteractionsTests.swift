@@ -90,7 +90,7 @@ import Testing
     private func commit(_ patch: FilePath, on parent: String, in workspace: Workspace) async throws -> String {
         let tree = try await workspace.worktree("patch", commit: parent)
         defer { try? tree.remove() }
-        try await tree.git.run("apply", "--index", patch.string)
+        try await tree.git.run("apply", "--cached", patch.string)
         return try await workspace.git.run("commit-tree", tree.git.run("write-tree"), "-p", parent, input: "change")
     }
 }

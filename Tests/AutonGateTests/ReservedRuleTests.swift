@@ -111,7 +111,7 @@ import Testing
         "const char *a = \"opt/auton/nonce\";", "void f(void) { puts(\"KTAP version 1\"); }",
         "void f(void) { kprintf(\"# auton end %s\", n); }",
         "__asm__(\".inc\" \"bin \\\"x\\\"\");", "__asm__(\".INCBIN \\\"x\\\"\");", "__asm__(\"a: .macro i x\\n.endm\");",
-        "__asm__(\".altmacro\");", "__asm__(\"\\t.rept 3\");", "__asm__(\".irp x, 1\");", "__asm__(\".irpc x, 1\");",
+        "__asm__(\".altmacro\");", "__asm__(\".irp x, 1\");", "__asm__(\".irpc x, 1\");",
         "__asm__(\".inc\\\\x \\\"/etc/passwd\\\"\");", "#define READ \".incbin \\\"x\\\"\"",
         "int a __attribute__((section(\".rodata\\n.incbin \\\"x\\\"\\n#\")));", "__asm__(\".set memcmp, mine\");",
         "__asm__(\"memcmp = mine\");", "__asm__(\"nop; \\\"memcmp\\\"=mine\");",
