@@ -384,6 +384,24 @@ KTEST(boot, modules)
 		KASSERT_EQ(boot_info()->modules[0].len, size);
 }
 
+/* From power-on to the first test, firmware included, in instructions where they are counted. The levels at which hardware is
+ * waited for do not count: there the clock is measured, and processors are given the time they need. */
+KTEST(boot, start_cost)
+{
+	enum { CEILING = 3000000 };
+	char word[8];
+	uint64_t cost = harness_ready_ticks - harness_level_ticks[INIT_DEVICES] - harness_level_ticks[INIT_SMP];
+
+	if (fw_cfg_string("opt/auton/count", word, sizeof word) == FW_CFG_ABSENT)
+		KSKIP("instructions are not counted");
+	if (fw_cfg_number(FW_CFG_KERNEL_SIZE, 4) == 0)
+		KSKIP("the loader takes its time");
+	if (fw_cfg_number(FW_CFG_RAM_SIZE, 8) > 128ull << 20)
+		KSKIP("more than 128 MiB");
+	ktest_note("instructions", cost);
+	KASSERT(cost <= CEILING);
+}
+
 /* ---- what odd and bad start information gets ---- */
 
 struct memmap_entry {

@@ -31,6 +31,9 @@ extern volatile uint8_t harness_bss_head[HARNESS_CANARY], harness_bss_tail[HARNE
 extern volatile unsigned harness_init_count;
 extern volatile uint8_t harness_init_seen[32];  /* levels in the order of their calls */
 
+/* The time stamp counter's ticks that each level took, and what it was when harness_run() began. */
+extern volatile uint64_t harness_level_ticks[10], harness_ready_ticks;
+
 /* ---- ports ---- */
 
 static inline void harness_outb(uint16_t port, uint8_t value)
@@ -61,6 +64,15 @@ static inline uint64_t harness_rdmsr(uint32_t msr)
 	uint32_t low, high;
 
 	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+/* Of the time stamp counter; one tick is one instruction where QEMU counts those (-icount shift=0). */
+static inline uint64_t harness_ticks(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
@@ -118,11 +130,10 @@ static inline uint64_t harness_random(uint64_t *state)
 
 static inline uint64_t harness_seed(void)
 {
-	uint32_t low, high;
+	const uint64_t seed = harness_ticks() & 0xffffffff;
 
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	ktest_note("seed", low);
-	return low;
+	ktest_note("seed", seed);
+	return seed;
 }
 
 /* ---- COM2 ---- */

@@ -2,6 +2,8 @@
 #include "apic.h"
 #include "boot.h"
 #include "clock.h"
+#include "console.h"
+#include "panic.h"
 #include "cpu.h"
 #include "desc.h"
 #include "errno.h"
@@ -386,4 +388,28 @@ KTEST(boot, spin_fair)
 		for (unsigned i = 0; i < turn; i++)
 			KASSERT_EQ(turns[i], i + 1);
 	}
+}
+
+/* ---- a boot of its own: the console's lines are in panic_others.panic ---- */
+
+/* One panics, the others go on printing until they are stopped, interrupts off. */
+static void panic_or_print(void *arg)
+{
+	const unsigned last = *(const unsigned *)arg;
+
+	meet(reports);
+	if (cpu_self()->index == last) {
+		clock_delay_ns(20000000);
+		panic("acceptance: processor %u of %u", last + 1, last + 1);
+	}
+	for (unsigned i = 0; i < SPINS; i++)
+		console_write("still here\n", 11);
+}
+
+KPANIC(boot, panic_others)
+{
+	unsigned last = processors() - 1;
+
+	arrived = absent = 0;
+	cpu_on_each(panic_or_print, &last);
 }

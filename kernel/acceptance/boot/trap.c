@@ -1,5 +1,6 @@
 /* Acceptance of boot/trap.c, boot/idt_stubs.asm and panic_catch: what handlers see, what they may change, and what is caught.
  * See spec/boot.md. */
+#include "backtrace.h"
 #include "boot.h"
 #include "cpu.h"
 #include "desc.h"
@@ -234,6 +235,9 @@ uint64_t acceptance_fault;
 static bool went_on;
 static struct trap_frame caught;
 
+/* Without it a function that calls nothing has no frame, and its caller no place in a back-trace. */
+#define HAS_FRAME() __asm__ volatile("" : : "r"(__builtin_frame_address(0)))
+
 #define FAULT_HERE "lea 0f(%%rip), %%rax\n\tmov %%rax, acceptance_fault(%%rip)\n0:\t"
 
 /* Catches what fn does. The frame is all 0x5a if nothing was caught. */
@@ -246,12 +250,14 @@ static int catch(void (*fn)(void *), void *arg)
 
 static __attribute__((noinline)) void divide(void *by)
 {
+	HAS_FRAME();
 	__asm__ volatile("mov %0, %%rcx\n\tmov $1, %%edx\n\t" FAULT_HERE "divq (%%rcx)" : : "r"(by) : "rax", "rcx", "rdx", "cc", "memory");
 	went_on = true;
 }
 
 static __attribute__((noinline)) void invalid(void *arg)
 {
+	HAS_FRAME();
 	(void)arg;
 	__asm__ volatile(FAULT_HERE "ud2" : : : "rax", "memory");
 	went_on = true;
@@ -266,6 +272,7 @@ static __attribute__((noinline)) void breakpoint(void *arg)
 
 static __attribute__((noinline)) void load_selector(void *selector)
 {
+	HAS_FRAME();
 	__asm__ volatile("mov %0, %%ecx\n\t" FAULT_HERE "mov %%ecx, %%es" : : "r"(*(const uint32_t *)selector) : "rax", "rcx", "memory");
 	went_on = true;
 }
@@ -629,4 +636,95 @@ KTEST(boot, panic_catch_and_trap)
 	KASSERT_EQ(catch(panics_then_faults, (void *)"x"), 1);
 	KASSERT_EQ(caught.vector, VEC_OPCODE);
 	KASSERT_EQ(catch(invalid, NULL), 1);
+}
+
+/* ---- what nobody expects: boots of their own; the console's lines are in NAME.panic ---- */
+
+/* Called with known values in registers that the dump is to show. */
+static __attribute__((noipa)) void fault_with_registers(uint64_t address)
+{
+	HAS_FRAME();
+	__asm__ volatile("mov $0x1122334455667788, %%r12\n\tmov $0x99aabbccddeeff00, %%r13\n\tmov $0x0123456789abcdef, %%r8\n\t"
+			 "mov $0xfedcba9876543210, %%rax\n\tmovb $1, (%0)"
+			 : : "b"(address) : "rax", "r8", "r12", "r13", "memory");
+}
+
+KPANIC(boot, page_fault)
+{
+	fault_with_registers(0xFFFFF00000001234);
+	__asm__ volatile("" : : : "memory");
+}
+
+static __attribute__((noipa)) void fault_in_fetch(void)
+{
+	HAS_FRAME();
+	__asm__ volatile("jmp *%0" : : "r"(0xFFFFF00000005678) : "memory");
+}
+
+/* An address that is in no function. */
+KPANIC(boot, page_fault_fetch)
+{
+	fault_in_fetch();
+	__asm__ volatile("" : : : "memory");
+}
+
+KPANIC(boot, general_protection)
+{
+	uint32_t selector = 0x1238;
+
+	load_selector(&selector);
+	__asm__ volatile("" : : : "memory");
+}
+
+KPANIC(boot, divide_error)
+{
+	uint64_t zero = 0;
+
+	divide(&zero);
+	__asm__ volatile("" : : : "memory");
+}
+
+/* As a stack that has overflowed: the page fault cannot be delivered on it. */
+KPANIC(boot, double_fault)
+{
+	HAS_FRAME();
+	__asm__ volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0xFFFFF00000002000) : "memory");
+}
+
+/* No exception is caught where catching is over. */
+KPANIC(boot, after_catch)
+{
+	trap_catch(invalid, NULL, NULL);
+	invalid(NULL);
+	__asm__ volatile("" : : : "memory");
+}
+
+KPANIC(boot, nmi_unexpected)
+{
+	HAS_FRAME();
+	__asm__ volatile("int $2" : : : "memory");
+}
+
+/* What the dump itself calls faults. */
+static bool faulty_stacks(uint64_t address)
+{
+	*(volatile uint8_t *)(address & 0xFFFFF00000000000) = 0;
+	return false;
+}
+
+KPANIC(boot, nested)
+{
+	backtrace_set_stacks(faulty_stacks);
+	__asm__ volatile("mov %0, %%rbp\n\tud2" : : "r"(0xFFFFF00000003000) : "memory");
+}
+
+KPANIC(boot, panic_plain)
+{
+	panic("acceptance: %s %d 0x%lx", "reason", -5, 0xabcul);
+}
+
+/* Formatting the first panic faults; the second ends it. */
+KPANIC(boot, panic_in_panic)
+{
+	panic("acceptance: %s", (const char *)0xFFFFF00000004000);
 }
