@@ -67,6 +67,11 @@ static inline uint64_t harness_rdmsr(uint32_t msr)
 	return (uint64_t)high << 32 | low;
 }
 
+static inline void harness_wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+}
+
 /* Of the time stamp counter; one tick is one instruction where QEMU counts those (-icount shift=0). */
 static inline uint64_t harness_ticks(void)
 {

@@ -24,6 +24,7 @@ static struct {
 	struct trap_frame frame;
 } seen;
 
+static uint64_t foreign_data[32];
 static uint64_t given[REGISTERS], changed[REGISTERS], left[REGISTERS];
 static bool change;
 
@@ -186,6 +187,28 @@ KTEST(boot, trap_flags)
 	KASSERT_EQ(seen.flags & IF, 0);
 	KASSERT_EQ(seen.frame.rflags & IF, IF);
 	KASSERT_EQ(after & IF, IF);
+}
+
+/* An NMI may come after ring 3 has been left and before GS base is the kernel's: its stub looks at that, not at where it came from. */
+KTEST(boot, trap_gs)
+{
+	enum { GS_BASE = 0xC0000101, OTHER_GS_BASE = 0xC0000102 };
+	const uint64_t other = harness_rdmsr(OTHER_GS_BASE), kernel = harness_rdmsr(GS_BASE), user = (uint64_t)foreign_data;
+	uint64_t after, other_after;
+
+	foreign_data[0] = 0;
+	take(VEC_NMI, look);
+	harness_wrmsr(OTHER_GS_BASE, kernel);
+	harness_wrmsr(GS_BASE, user - KERNEL_VIRT_BASE);        /* its physical address: not the kernel's, but it can be read */
+	__asm__ volatile("int $2" : : : "memory");
+	after = harness_rdmsr(GS_BASE);
+	other_after = harness_rdmsr(OTHER_GS_BASE);
+	harness_wrmsr(GS_BASE, kernel);
+	harness_wrmsr(OTHER_GS_BASE, other);
+	give_back();
+	KASSERT_EQ(seen.count, 1);
+	KASSERT_EQ(after, user - KERNEL_VIRT_BASE);
+	KASSERT_EQ(other_after, kernel);
 }
 
 KTEST(boot, trap_handlers)
