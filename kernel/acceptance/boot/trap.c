@@ -24,7 +24,7 @@ static struct {
 	struct trap_frame frame;
 } seen;
 
-static uint64_t foreign_data[32];
+static struct cpu foreign;
 static uint64_t given[REGISTERS], changed[REGISTERS], left[REGISTERS];
 static bool change;
 
@@ -193,13 +193,14 @@ KTEST(boot, trap_flags)
 KTEST(boot, trap_gs)
 {
 	enum { GS_BASE = 0xC0000101, OTHER_GS_BASE = 0xC0000102 };
-	const uint64_t other = harness_rdmsr(OTHER_GS_BASE), kernel = harness_rdmsr(GS_BASE), user = (uint64_t)foreign_data;
+	const uint64_t other = harness_rdmsr(OTHER_GS_BASE), kernel = harness_rdmsr(GS_BASE), user = harness_addr(&foreign) - KERNEL_VIRT_BASE;
 	uint64_t after, other_after;
 
-	foreign_data[0] = 0;
+	foreign.self = &foreign;                                /* whom nothing is to be believed of */
+	foreign.index = CPU_MAX - 1;
 	take(VEC_NMI, look);
 	harness_wrmsr(OTHER_GS_BASE, kernel);
-	harness_wrmsr(GS_BASE, user - KERNEL_VIRT_BASE);        /* its physical address: not the kernel's, but it can be read */
+	harness_wrmsr(GS_BASE, user);                           /* in the lower half, where it can be read, too */
 	__asm__ volatile("int $2" : : : "memory");
 	after = harness_rdmsr(GS_BASE);
 	other_after = harness_rdmsr(OTHER_GS_BASE);
@@ -207,7 +208,7 @@ KTEST(boot, trap_gs)
 	harness_wrmsr(OTHER_GS_BASE, other);
 	give_back();
 	KASSERT_EQ(seen.count, 1);
-	KASSERT_EQ(after, user - KERNEL_VIRT_BASE);
+	KASSERT_EQ(after, user);
 	KASSERT_EQ(other_after, kernel);
 }
 

@@ -25,19 +25,19 @@ KTEST(drivers, clock_monotonic)
 	KASSERT(last > first);
 }
 
-/* What the clock says 10 ms of channel 2 are; more, if we were stopped. */
+/* What the clock says 10 ms of channel 2 are; more, if we were stopped. With the gate open it counts as soon as both bytes of the
+ * count are written. */
 static uint64_t ten_ms(void)
 {
 	const unsigned count = PIT_HZ / 100;
 	const uint8_t speaker = harness_inb(SPEAKER) & 0xfc;
 	uint64_t start, end;
 
-	harness_outb(SPEAKER, speaker);
+	harness_outb(SPEAKER, speaker | 1);
 	harness_outb(PIT_CONTROL, 0xb0);        /* channel 2, both bytes, mode 0: OUT rises at the end */
 	harness_outb(PIT_2, count & 0xff);
-	harness_outb(PIT_2, (uint8_t)(count >> 8));
 	start = clock_ns();
-	harness_outb(SPEAKER, speaker | 1);
+	harness_outb(PIT_2, (uint8_t)(count >> 8));
 	for (unsigned i = 0; i < 20000000 && !(harness_inb(SPEAKER) & OUT); i++)
 		__asm__ volatile("pause" : : : "memory");
 	end = clock_ns();
@@ -54,6 +54,7 @@ KTEST(drivers, clock_rate)
 
 		shortest = took < shortest ? took : shortest;
 	}
+	ktest_note("nanoseconds", shortest);
 	KASSERT(shortest >= 10 * MS - MS / 10);
 	KASSERT(shortest <= 10 * MS + MS / 10);
 }
