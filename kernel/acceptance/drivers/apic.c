@@ -6,7 +6,7 @@
 #include "internal.h"
 #include "mmio.h"
 
-enum { IF = 1 << 9, SPINS = 20000000, FREE = 0xe8, MASKED = 1 << 16, IRR = 0x200 };
+enum { IF = 1 << 9, FREE = 0xe8, MASKED = 1 << 16, IRR = 0x200 };
 
 static uint32_t reg(unsigned offset)
 {
@@ -37,18 +37,24 @@ static void receive(struct trap_frame *f)
 		apic_eoi();
 }
 
+#define LONG  4000000000ull             /* of the time stamp counter: a second or more */
+#define SHORT 1000000ull                /* longer than an interrupt takes to come */
+
 static bool wait_for(uint32_t count)
 {
-	for (unsigned i = 0; i < SPINS && received != count; i++)
-		__asm__ volatile("pause" : : : "memory");
+	const uint64_t start = harness_ticks();
+
+	while (received != count && harness_ticks() - start < LONG)
+		;
 	return received == count;
 }
 
-/* Long enough for an interrupt that is to come. */
 static void linger(void)
 {
-	for (unsigned i = 0; i < 100000; i++)
-		__asm__ volatile("pause" : : : "memory");
+	const uint64_t start = harness_ticks();
+
+	while (harness_ticks() - start < SHORT)
+		;
 }
 
 KTEST(drivers, apic_state)
@@ -123,8 +129,7 @@ KTEST(drivers, apic_stray)
 	KASSERT_EQ(trap_set_handler(FREE, receive), 0);
 	received = 0;
 	apic_send(apic_id(), FREE + 1);
-	for (unsigned i = 0; i < SPINS && trap_stray_count(FREE + 1) == before; i++)
-		__asm__ volatile("pause" : : : "memory");
+	linger();
 	apic_send(apic_id(), FREE);
 	came = wait_for(1);
 	trap_clear_handler(FREE);
