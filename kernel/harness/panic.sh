@@ -6,7 +6,7 @@ name=$1 status=$2
 expected=acceptance/${name%%.*}/${name#*.}.panic
 
 refuse() {
-	echo "not ok $name: $1" >&2
+	printf 'not ok %s: %s\n' "$name" "$1" >&2
 	tail -n 20 build/test.lines >&2
 	exit 1
 }

@@ -322,10 +322,14 @@ static unsigned contenders;
 static void increment(void *arg)
 {
 	const uint64_t me = cpu_self()->index;
+	uint64_t state = me;
 
 	(void)arg;
 	meet(reports);
 	while (me < contenders && share[me] < INCREMENTS && clock_ns() < deadline) {
+		/* a while without the lock, so that they come to ask for it at the same time */
+		for (uint64_t i = harness_random(&state) % 64; i; i--)
+			__asm__ volatile("" : : : "memory");
 		spin_lock(&lock);
 		intrusions += owner != 0;
 		owner = me + 1;
@@ -394,7 +398,7 @@ KTEST(boot, spin_fair)
 	}
 }
 
-/* ---- a boot of its own: the console's lines are in panic_others.panic ---- */
+/* ---- boots of their own: the console's lines are in NAME.panic ---- */
 
 /* One panics, the others go on printing until they are stopped, interrupts off. */
 static void panic_or_print(void *arg)
@@ -404,7 +408,7 @@ static void panic_or_print(void *arg)
 	meet(reports);
 	if (cpu_self()->index == last) {
 		clock_delay_ns(20000000);
-		panic("acceptance: processor %u of %u", last + 1, last + 1);
+		panic("acceptance: on processor %u", last);
 	}
 	for (unsigned i = 0; i < SPINS; i++)
 		console_write("still here\n", 11);
@@ -416,4 +420,17 @@ KPANIC(boot, panic_others)
 
 	arrived = absent = 0;
 	cpu_on_each(panic_or_print, &last);
+}
+
+static void panic_here(void *arg)
+{
+	meet(arg);
+	panic("acceptance: on processor %u", cpu_self()->index);
+}
+
+/* All at the same time: one of them is heard. */
+KPANIC(boot, panic_all)
+{
+	arrived = absent = 0;
+	cpu_on_each(panic_here, reports);
 }

@@ -723,10 +723,36 @@ KPANIC(boot, after_catch)
 	__asm__ volatile("" : : : "memory");
 }
 
-KPANIC(boot, nmi_unexpected)
+static __attribute__((noinline)) void raise_nmi(void *arg)
 {
+	(void)arg;
 	HAS_FRAME();
 	__asm__ volatile("int $2" : : : "memory");
+}
+
+/* Nor is an NMI, which is nobody's doing. */
+KPANIC(boot, nmi_unexpected)
+{
+	trap_catch(raise_nmi, NULL, NULL);
+}
+
+void acceptance_last(void), acceptance_faults(void);
+
+__attribute__((noipa)) void acceptance_faults(void)
+{
+	HAS_FRAME();
+	__asm__ volatile("ud2" : : : "memory");
+}
+
+/* A call that is its function's last instruction returns to where the next one begins. */
+__asm__(".text\n.globl acceptance_last\n.type acceptance_last, @function\nacceptance_last:\n"
+	"push %rbp\nmov %rsp, %rbp\ncall acceptance_faults\n"
+	".type acceptance_next, @function\nacceptance_next:\nud2\n");
+
+KPANIC(boot, last_call)
+{
+	acceptance_last();
+	__asm__ volatile("" : : : "memory");
 }
 
 /* What the dump itself calls faults. */

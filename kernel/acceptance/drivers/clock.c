@@ -148,7 +148,7 @@ KTEST(drivers, oneshot_due)
 
 		fired = 0;
 		clock_oneshot(due);
-		wait_until(due + 1000 * MS);
+		wait_until(due + (absent ? 1 : 1000) * MS);
 		absent += !fired;
 		early += fired && fired_at < due;
 		late = fired_at - due;
@@ -175,7 +175,7 @@ KTEST(drivers, oneshot_far)
 
 		fired = 0;
 		clock_oneshot(due);
-		wait_until(due + 1000 * MS);
+		wait_until(due + (absent ? 1 : 1000) * MS);
 		absent += !fired;
 		early += fired && fired_at < due;
 		best = fired_at - due < best ? fired_at - due : best;
@@ -197,7 +197,7 @@ KTEST(drivers, oneshot_past)
 
 		fired = 0;
 		clock_oneshot(i % 2 ? 0 : now - i);
-		wait_until(now + 1000 * MS);
+		wait_until(now + (absent ? 1 : 1000) * MS);
 		absent += !fired;
 		best = fired_at - now < best ? fired_at - now : best;
 	}
