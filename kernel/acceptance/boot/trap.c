@@ -546,16 +546,20 @@ KTEST(boot, trap_catch_limit)
 	KASSERT_EQ(harness_flags() & (IF | DF), flags & (IF | DF));
 }
 
+/* As one that takes a lock, interrupts off. */
 static void off_and_fault(void *arg)
 {
 	__asm__ volatile("cli" : : : "memory");
+	cpu_self()->preempt_count++;
 	invalid(arg);
 }
 
-/* Interrupts are as they were before, on or off, whatever the caught did with them. */
+/* Interrupts and preemption are as they were before, on or off, whatever the caught did with them. */
 KTEST(boot, trap_catch_flags)
 {
 	const uint64_t flags = harness_cli();
+	const uint32_t preempt = cpu_self()->preempt_count;
+	uint32_t preempt_after;
 	uint64_t off, on;
 
 	trap_catch(invalid, NULL, NULL);
@@ -564,9 +568,12 @@ KTEST(boot, trap_catch_flags)
 	trap_catch(off_and_fault, NULL, NULL);
 	on = harness_flags() & IF;
 	__asm__ volatile("cli" : : : "memory");
+	preempt_after = cpu_self()->preempt_count;
+	cpu_self()->preempt_count = preempt;
 	harness_restore(flags);
 	KASSERT_EQ(off, 0);
 	KASSERT_EQ(on, IF);
+	KASSERT_EQ(preempt_after, preempt);
 }
 
 /* ---- panics that are expected ---- */
