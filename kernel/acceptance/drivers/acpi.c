@@ -143,6 +143,12 @@ KTEST(drivers, acpi_roots)
 	make(0, 1, &seed);
 	harness_memset(root[1], 0, sizeof root[1]);
 	KASSERT_EQ(found("TEST"), 0);
+	make(2, 1, &seed);
+	rsdp[15] = 0;                                   /* what stands behind 20 bytes is none of the first revision's */
+	fix(rsdp, 20, 8);
+	fix(rsdp, 36, 32);
+	harness_memset(root[0], 0, sizeof root[0]);
+	KASSERT_EQ(found("TEST"), -1);
 }
 
 /* What has a wrong sum or length is passed over, or ends the search where it leads. */
