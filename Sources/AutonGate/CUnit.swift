@@ -1,9 +1,9 @@
 /// A definition or declaration at the top level of a C file.
 struct CUnit: Sendable {
-    enum Kind: Sendable { case function, test, benchmark, figure, declaration }
+    enum Kind: Sendable { case function, test, benchmark, figure, panic, declaration }
 
     var kind: Kind
-    /// `kernel_main`; of a test, benchmark or figure `mm.frames`; of a declaration the name that it declares.
+    /// `kernel_main`; of a test, benchmark, figure or panic `mm.frames`; of a declaration the name that it declares.
     var name: String
     /// Its words in the file, from the first to the closing brace or semicolon.
     var words: Range<Int>
@@ -74,7 +74,9 @@ extension CSource {
     }
 
     /// The macros that register what they define with the harness.
-    private static let registering: [String: CUnit.Kind] = ["KTEST": .test, "KBENCH": .benchmark, "KFIGURE": .figure]
+    private static let registering: [String: CUnit.Kind] = [
+        "KTEST": .test, "KBENCH": .benchmark, "KFIGURE": .figure, "KPANIC": .panic,
+    ]
 
     /// `… name(…)` and no initialiser.
     private static func isFunctionHead(_ head: ArraySlice<Token>) -> Bool {

@@ -6,34 +6,37 @@ enum HarnessNames {
         "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy",
         "harness_memmove",
         "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
-        "harness_init_count", "harness_init_seen", "harness_outb", "harness_outw", "harness_inb",
+        "harness_init_count", "harness_init_seen", "harness_call", "harness_calls", "harness_ticks", "harness_level_ticks",
+        "harness_ready_ticks", "harness_outb", "harness_outw", "harness_inb",
     ]
     /// How private names begin: the Makefile refuses to link what calls any such function of another file.
     static let privatePrefixes = [
         "report_", "fw_cfg_", "harness_addr", "harness_mem", "harness_bss", "harness_init", "harness_str", "harness_in",
-        "harness_out",
+        "harness_out", "harness_call", "harness_ticks", "harness_level", "harness_ready",
     ]
     /// What the macros of harness.h expand to, and nobody writes.
     static let ofMacrosPrefixes = [
         "ktest_info_", "ktest_entry_", "kbench_info_", "kbench_entry_", "kfigure_info_",
-        "kfigure_entry_", "HARNESS_ENTRY",
+        "kfigure_entry_", "kpanic_info_", "kpanic_entry_", "HARNESS_ENTRY",
     ]
     /// What the assertions call. A test's helper may too.
     static let ofAssertions: Set<String> = ["ktest_fail", "ktest_fail_eq", "ktest_fail_str", "ktest_skip", "ktest_streq"]
     /// The tables of kernel.ld, and their sections.
     static let tables: Set<String> = [
         "__start_inits", "__stop_inits", "__start_ktests", "__stop_ktests", "__start_kbenches", "__stop_kbenches",
-        "__start_kfigures", "__stop_kfigures",
+        "__start_kfigures", "__stop_kfigures", "__start_kpanics", "__stop_kpanics",
     ]
     static let sections = [
-        ".auton", "auton.ktests", "auton.kbenches", "auton.inits", "auton.kfigures", "_ktests", "_kbenches", "_kfigures",
+        ".auton", "auton.ktests", "auton.kbenches", "auton.inits", "auton.kfigures", "auton.kpanics", "_ktests", "_kbenches",
+        "_kfigures", "_kpanics",
     ]
     /// The types of the tables' entries.
-    static let entries: Set<String> = ["ktest", "kbench", "kfigure"]
+    static let entries: Set<String> = ["ktest", "kbench", "kfigure", "kpanic"]
     /// Functions that harness.h declares for the kernel to call, not to define.
     static let functions: Set<String> = ["init_run", "harness_run", "harness_exit", "harness_panic", "ktest_note"]
     static let macros: Set<String> = [
-        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "KTEST", "KBENCH", "KFIGURE", "KSKIP", "INIT", "HARNESS_ENTRY", "KTEST_SIGNED",
+        "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "KTEST", "KBENCH", "KFIGURE", "KPANIC", "KSKIP", "INIT", "HARNESS_ENTRY",
+        "KTEST_SIGNED",
         "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
     ]
     static let headers: Set<String> = ["harness.h", "internal.h"]

@@ -17,6 +17,7 @@ struct TestUnit {
         case .test: "the test \(unit.name)"
         case .benchmark: "the benchmark \(unit.name)"
         case .figure: "the figure \(unit.name)"
+        case .panic: "the panic \(unit.name)"
         case .function, .declaration: "\(unit.name), which only tests use"
         }
     }
@@ -25,7 +26,7 @@ struct TestUnit {
         let names = source.units.map { unit in
             Set(source.tokens[unit.words].filter { $0.kind == .identifier }.map(\.text))
         }
-        var isTest = source.units.map { [.test, .benchmark, .figure].contains($0.kind) }
+        var isTest = source.units.map { [.test, .benchmark, .figure, .panic].contains($0.kind) }
         let isStatic = source.units.map { unit in
             source.tokens[unit.words].prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
         }

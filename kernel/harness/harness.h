@@ -83,6 +83,11 @@ struct kfigure {
 	uint64_t (*get)(void);
 };
 
+struct kpanic {
+	const char *suite, *name;
+	void (*run)(void);
+};
+
 #define HARNESS_ENTRY(sect) __attribute__((section(sect), used))
 
 #define INIT(at, fn) \
@@ -111,6 +116,15 @@ struct kfigure {
 	static const struct kfigure *const kfigure_entry_##suite##__##name HARNESS_ENTRY(".auton.kfigures") \
 		= &kfigure_info_##suite##__##name; \
 	uint64_t kfigure_##suite##__##name(void)
+
+/* What ends in a panic, in a boot of its own that asks for it by `opt/auton/panic`: suite.name. What the console says then
+ * is in acceptance/SUITE/NAME.panic. */
+#define KPANIC(suite, name) \
+	void kpanic_##suite##__##name(void); \
+	static const struct kpanic kpanic_info_##suite##__##name = { #suite, #name, kpanic_##suite##__##name }; \
+	static const struct kpanic *const kpanic_entry_##suite##__##name HARNESS_ENTRY(".auton.kpanics") \
+		= &kpanic_info_##suite##__##name; \
+	void kpanic_##suite##__##name(void)
 
 /* ---- assertions: on failure they report, fail the running test and return from the function ---- */
 

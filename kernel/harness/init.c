@@ -16,11 +16,17 @@ static void sort(const struct init **table, size_t count)
 	}
 }
 
+volatile uint64_t harness_level_ticks[10];
+
 void init_run(void)
 {
 	sort(__start_inits, (size_t)(__stop_inits - __start_inits));
-	for (int level = 0; level <= 9; level++)
+	for (int level = 0; level <= 9; level++) {
+		const uint64_t start = harness_ticks();
+
 		for (const struct init **entry = __start_inits; entry != __stop_inits; entry++)
 			if ((*entry)->level == level)
 				(*entry)->fn();
+		harness_level_ticks[level] = harness_ticks() - start;
+	}
 }

@@ -31,6 +31,9 @@ extern volatile uint8_t harness_bss_head[HARNESS_CANARY], harness_bss_tail[HARNE
 extern volatile unsigned harness_init_count;
 extern volatile uint8_t harness_init_seen[32];  /* levels in the order of their calls */
 
+/* The time stamp counter's ticks that each level took, and what it was when harness_run() began. */
+extern volatile uint64_t harness_level_ticks[10], harness_ready_ticks;
+
 /* ---- ports ---- */
 
 static inline void harness_outb(uint16_t port, uint8_t value)
@@ -48,6 +51,94 @@ static inline uint8_t harness_inb(uint16_t port)
 	uint8_t value;
 	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
 	return value;
+}
+
+/* ---- reading the processor ---- */
+
+/* The value that one instruction leaves, as in HARNESS_READ("mov %%cr2, %0"). */
+#define HARNESS_READ(insn) \
+	({ uint64_t value_; __asm__ volatile(insn : "=r"(value_) : : "memory"); value_; })
+
+static inline uint64_t harness_rdmsr(uint32_t msr)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static inline void harness_wrmsr(uint32_t msr, uint64_t value)
+{
+	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+}
+
+/* Of the time stamp counter; one tick is one instruction where QEMU counts those (-icount shift=0). */
+static inline uint64_t harness_ticks(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (uint64_t)high << 32 | low;
+}
+
+static inline uint64_t harness_flags(void)
+{
+	return HARNESS_READ("pushfq; pop %0");
+}
+
+/* Interrupts off; returns RFLAGS for harness_restore, which switches them on if they were. */
+static inline uint64_t harness_cli(void)
+{
+	const uint64_t flags = harness_flags();
+
+	__asm__ volatile("cli" : : : "memory");
+	return flags;
+}
+
+static inline void harness_restore(uint64_t flags)
+{
+	if (flags & 1 << 9)
+		__asm__ volatile("sti" : : : "memory");
+}
+
+struct harness_table {                          /* what sgdt and sidt store */
+	uint16_t limit;
+	uint64_t base;
+} __attribute__((packed));
+
+static inline struct harness_table harness_gdt(void)
+{
+	struct harness_table r;
+
+	__asm__ volatile("sgdt %0" : "=m"(r));
+	return r;
+}
+
+static inline struct harness_table harness_idt(void)
+{
+	struct harness_table r;
+
+	__asm__ volatile("sidt %0" : "=m"(r));
+	return r;
+}
+
+/* ---- random values: another seed in each boot but where instructions are counted, and told ---- */
+
+static inline uint64_t harness_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static inline uint64_t harness_seed(void)
+{
+	const uint64_t seed = harness_ticks() & 0xffffffff;
+
+	ktest_note("seed", seed);
+	return seed;
 }
 
 /* ---- COM2 ---- */
@@ -71,6 +162,7 @@ int order_compare(const char *suite_a, const char *a, const char *suite_b, const
 enum {
 	FW_CFG_SIGNATURE    = 0x00,
 	FW_CFG_RAM_SIZE     = 0x03,             /* u64 */
+	FW_CFG_PROCESSORS   = 0x05,             /* u16 */
 	FW_CFG_KERNEL_SIZE  = 0x08,             /* u32, 0 unless QEMU was given -kernel */
 	FW_CFG_INITRD_SIZE  = 0x0b,             /* u32 */
 	FW_CFG_CMDLINE_SIZE = 0x14,             /* u32, with the NUL */

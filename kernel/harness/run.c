@@ -8,10 +8,13 @@ enum { DEBUG_EXIT = 0xf4 };
 extern const struct ktest *__start_ktests[], *__stop_ktests[];
 extern const struct kbench *__start_kbenches[], *__stop_kbenches[];
 extern const struct kfigure *const __start_kfigures[], *const __stop_kfigures[];
+extern const struct kpanic *const __start_kpanics[], *const __stop_kpanics[];
 
 static enum { RUNNING, FAILED, SKIPPED } state;
 static const char *skip_reason;
 static bool counting;                   /* the boot wants to know what tests take */
+
+volatile uint64_t harness_ready_ticks;
 
 _Noreturn void harness_exit(uint8_t code)
 {
@@ -207,15 +210,6 @@ void harness_call(void (*run)(uint64_t n), uint64_t n);
 __asm__(".text\nharness_call:\n\tmov %rdi, %rax\n\tmov %rsi, %rdi\n\tlea harness_calls(%rip), %rcx\n\tjmp *%rcx\n"
 	"\t.globl harness_calls\nharness_calls:\n\tjmp *%rax\n");
 
-/* Of the time stamp counter; one tick is one instruction where QEMU counts those (-icount shift=0). */
-static uint64_t ticks(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return (uint64_t)high << 32 | low;
-}
-
 /* `# kind suite.name value`. It comes after the result, when what was measured no longer runs: what a test prints of
  * this form stands elsewhere. */
 static void report_ticks(const char *kind, const char *suite, const char *name, uint64_t value)
@@ -246,9 +240,9 @@ static __attribute__((noinline)) void run_test(const struct ktest *test, unsigne
 	report_name(test->suite, test->name);
 	report_end();
 
-	taken = ticks();
+	taken = harness_ticks();
 	harness_call((void (*)(uint64_t))(void *)test->run, 0);
-	taken = ticks() - taken;
+	taken = harness_ticks() - taken;
 
 	report_fresh_line();
 	report_raw(state == FAILED ? "not ok " : "ok ");
@@ -268,10 +262,10 @@ static __attribute__((noinline)) void run_test(const struct ktest *test, unsigne
 /* Not inlined either: all calls are to count the same instructions around the benchmark's own. */
 static __attribute__((noinline)) uint64_t bench_ticks(const struct kbench *bench, uint64_t n)
 {
-	const uint64_t start = ticks();
+	const uint64_t start = harness_ticks();
 
 	harness_call(bench->run, n);
-	return ticks() - start;
+	return harness_ticks() - start;
 }
 
 /* Twice as many iterations less once as many: set-up and the clock itself drop out. What is reported is the ticks of
@@ -306,6 +300,28 @@ static bool option(const char *name, char *buffer, size_t size)
 	return length != FW_CFG_ABSENT;
 }
 
+/* Whether text is suite.name. */
+static bool is_name(const char *text, const char *suite, const char *name)
+{
+	while (*suite && *text == *suite)
+		text++, suite++;
+	return !*suite && *text == '.' && harness_strcmp(text + 1, name) == 0;
+}
+
+/* A boot that is to end in a panic, and has failed if it comes back. */
+static void run_panic(const char *wanted)
+{
+	for (const struct kpanic *const *entry = __start_kpanics; entry != __stop_kpanics; entry++)
+		if (is_name(wanted, (*entry)->suite, (*entry)->name)) {
+			report_raw("# run ");
+			report_name((*entry)->suite, (*entry)->name);
+			report_end();
+			(*entry)->run();
+			refuse("no panic came");
+		}
+	refuse("there is no such panic");
+}
+
 /* The same number of instructions for all digits: the nonce differs from boot to boot, instruction counts may not. */
 static bool is_hex(const char *text)
 {
@@ -321,13 +337,13 @@ static bool is_hex(const char *text)
 
 void harness_run(void)
 {
-	static char nonce[129], suites[1024], benches[1024], word[16];
+	static char nonce[129], suites[1024], benches[1024], wanted[128], word[16];
 	const size_t total = (size_t)(__stop_ktests - __start_ktests);
 	const size_t total_benches = (size_t)(__stop_kbenches - __start_kbenches);
-	const uint64_t booted = ticks();
 	unsigned count[3] = { 0, 0, 0 }, selected = 0, number = 0;
 	bool all;
 
+	harness_ready_ticks = harness_ticks();
 	if (!fw_cfg_present())
 		return;
 	if (!option("opt/auton/nonce", nonce, sizeof nonce)) {
@@ -340,6 +356,8 @@ void harness_run(void)
 	report_end();
 	if (!is_hex(nonce))
 		refuse("the nonce is not a hexadecimal string");
+	if (option("opt/auton/panic", wanted, sizeof wanted))
+		run_panic(wanted);
 	all = !option("opt/auton/suites", suites, sizeof suites);
 	counting = option("opt/auton/count", word, sizeof word);
 
@@ -355,7 +373,7 @@ void harness_run(void)
 	report_end();
 
 	if (counting)
-		report_figures(booted);
+		report_figures(harness_ready_ticks);
 
 	for (size_t i = 0; i < total; i++)
 		if (all || listed(suites, __start_ktests[i]->suite))

@@ -1,0 +1,232 @@
+/* Acceptance of drivers/acpi.c on QEMU's tables and on made-up ones. See spec/drivers.md. */
+#include "acpi.h"
+#include "boot.h"
+#include "errno.h"
+#include "internal.h"
+
+static uint8_t sum(const volatile uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s = (uint8_t)(s + *p++);
+	return s;
+}
+
+static uint32_t length(const void *table)
+{
+	uint32_t n;
+
+	harness_memcpy(&n, (const uint8_t *)table + 4, sizeof n);
+	return n;
+}
+
+static unsigned processors(void)
+{
+	return (unsigned)fw_cfg_number(FW_CFG_PROCESSORS, 2);
+}
+
+KTEST(drivers, acpi_find)
+{
+	static const char signatures[][5] = { "APIC", "FACP", "HPET", "MCFG" };
+
+	for (unsigned i = 0; i < sizeof signatures / sizeof *signatures; i++) {
+		const void *table = acpi_find(signatures[i]);
+
+		KASSERT(table != NULL);
+		KASSERT_EQ(harness_memcmp(table, signatures[i], 4), 0);
+		KASSERT(length(table) >= 36);
+		KASSERT_EQ(sum(table, length(table)), 0);
+		KASSERT(acpi_find(signatures[i]) != NULL);
+	}
+}
+
+KTEST(drivers, acpi_absent)
+{
+	KASSERT(acpi_find("NONE") == NULL);
+	KASSERT(acpi_find("apic") == NULL);
+	KASSERT(acpi_find("\0\0\0\0") == NULL);
+	KASSERT(acpi_find_in(0, "APIC") == NULL);
+	KASSERT(acpi_find_in(UINT64_MAX - 7, "APIC") == NULL);
+	KASSERT(acpi_find_in(1ull << 40, "APIC") == NULL);
+}
+
+/* ---- made-up tables, in the image ---- */
+
+enum { TABLES = 4, ROOM = 512 };
+
+static uint8_t rsdp[64] __attribute__((aligned(16)));
+static uint8_t root[2][ROOM] __attribute__((aligned(16)));      /* RSDT, XSDT */
+static uint8_t tables[TABLES][ROOM] __attribute__((aligned(16)));
+
+static uint64_t phys(const void *image_object)
+{
+	return harness_addr(image_object) - KERNEL_VIRT_BASE;
+}
+
+static void fix(uint8_t *table, size_t n, unsigned at)
+{
+	table[at] = 0;
+	table[at] = (uint8_t)-sum(table, n);
+}
+
+static void make_table(uint8_t *table, const char *signature, uint32_t n, uint64_t *seed)
+{
+	for (unsigned i = 0; i < ROOM; i++)
+		table[i] = (uint8_t)harness_random(seed);
+	harness_memcpy(table, signature, 4);
+	harness_memcpy(table + 4, &n, 4);
+	if (n >= 36 && n <= ROOM)
+		fix(table, n, 9);
+}
+
+/* `n` tables, all of them "TEST", behind an RSDP of that revision; entry i is for table i in either root. */
+static void make(unsigned revision, unsigned n, uint64_t *seed)
+{
+	const uint32_t rsdt = (uint32_t)phys(root[0]);
+	const uint64_t xsdt = phys(root[1]);
+
+	for (unsigned i = 0; i < n; i++)
+		make_table(tables[i], "TEST", 36 + harness_random(seed) % 400, seed);
+	make_table(root[0], "RSDT", 36 + 4 * n, seed);
+	make_table(root[1], "XSDT", 36 + 8 * n, seed);
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t at = phys(tables[i]);
+
+		harness_memcpy(root[0] + 36 + 4 * i, &at, 4);
+		harness_memcpy(root[1] + 36 + 8 * i, &at, 8);
+	}
+	fix(root[0], 36 + 4 * n, 9);
+	fix(root[1], 36 + 8 * n, 9);
+	harness_memset(rsdp, 0, sizeof rsdp);
+	harness_memcpy(rsdp, "RSD PTR ", 8);
+	rsdp[15] = (uint8_t)revision;
+	harness_memcpy(rsdp + 16, &rsdt, 4);
+	if (revision >= 2) {
+		rsdp[20] = 36;
+		harness_memcpy(rsdp + 24, &xsdt, 8);
+	}
+	fix(rsdp, 20, 8);
+	if (revision >= 2)
+		fix(rsdp, 36, 32);
+}
+
+/* The number of the table that is found; -1: none. */
+static int found(const char *signature)
+{
+	const void *table = acpi_find_in(phys(rsdp), signature);
+
+	for (int i = 0; i < TABLES; i++)
+		if (table && harness_memcmp(table, tables[i], 36) == 0 && length(table) == length(tables[i]))
+			return i;
+	return table ? -2 : -1;
+}
+
+KTEST(drivers, acpi_roots)
+{
+	uint64_t seed = harness_seed();
+
+	for (unsigned revision = 0; revision <= 3; revision++) {
+		make(revision, TABLES, &seed);
+		KASSERT_EQ(found("TEST"), 0);
+		KASSERT_EQ(found("TESX"), -1);
+		harness_memcpy(tables[2], "ELSE", 4);
+		fix(tables[2], length(tables[2]), 9);
+		KASSERT_EQ(found("ELSE"), 2);
+		make(revision, 0, &seed);
+		KASSERT_EQ(found("TEST"), -1);
+	}
+	/* each revision reads its own root, with entries of its own size */
+	make(2, 1, &seed);
+	harness_memset(root[0], 0, sizeof root[0]);
+	KASSERT_EQ(found("TEST"), 0);
+	make(0, 1, &seed);
+	harness_memset(root[1], 0, sizeof root[1]);
+	KASSERT_EQ(found("TEST"), 0);
+	make(2, 1, &seed);
+	rsdp[15] = 0;                                   /* what stands behind 20 bytes is none of the first revision's */
+	fix(rsdp, 20, 8);
+	fix(rsdp, 36, 32);
+	harness_memset(root[0], 0, sizeof root[0]);
+	KASSERT_EQ(found("TEST"), -1);
+}
+
+/* What has a wrong sum or length is passed over, or ends the search where it leads. */
+KTEST(drivers, acpi_checksum)
+{
+	static const uint32_t lengths[] = { 0, 4, 35, (1 << 20) + 1, 0x7fffffff, 0xffffffff };
+	uint64_t seed = harness_seed();
+
+	for (unsigned revision = 0; revision <= 2; revision += 2) {
+		for (unsigned round = 0; round < 20; round++) {
+			make(revision, TABLES, &seed);
+			tables[0][8 + harness_random(&seed) % (length(tables[0]) - 8)] ^= 1u << harness_random(&seed) % 8;
+			KASSERT_EQ(found("TEST"), 1);
+		}
+		for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+			make(revision, TABLES, &seed);
+			harness_memcpy(tables[0] + 4, &lengths[i], 4);
+			KASSERT_EQ(found("TEST"), 1);
+		}
+		make(revision, TABLES, &seed);
+		rsdp[9] ^= 1;
+		KASSERT_EQ(found("TEST"), -1);
+		make(revision, TABLES, &seed);
+		rsdp[0] = 'r';
+		fix(rsdp, 20, 8);
+		if (revision >= 2)
+			fix(rsdp, 36, 32);
+		KASSERT_EQ(found("TEST"), -1);
+		make(revision, TABLES, &seed);
+		root[0][10] ^= 1;
+		root[1][10] ^= 1;
+		KASSERT_EQ(found("TEST"), -1);
+	}
+	/* addresses that cannot be read, be it that half of one could */
+	make(2, 4, &seed);
+	harness_memset(root[1] + 36, 0, 8);
+	harness_memset(root[1] + 44, 0xff, 8);
+	harness_memcpy(root[1] + 56, root[1] + 52, 4);
+	harness_memset(root[1] + 52, 0, 4);
+	fix(root[1], 36 + 8 * 4, 9);
+	KASSERT_EQ(found("TEST"), 3);
+}
+
+/* ---- what the interrupt controllers' table says ---- */
+
+KTEST(drivers, acpi_cpus)
+{
+	uint32_t ids[256], one[2] = { 0xeeeeeeee, 0xeeeeeeee }, a = 1, b, c = 0, d;
+	const size_t n = acpi_cpus(ids, 256);
+	unsigned self = 0;
+
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	KASSERT_EQ(n, processors());
+	for (size_t i = 0; i < n; i++) {
+		self += ids[i] == b >> 24;
+		for (size_t j = 0; j < i; j++)
+			KASSERT(ids[i] != ids[j]);
+	}
+	KASSERT_EQ(self, 1);
+	KASSERT_EQ(acpi_cpus(one, 1), n);
+	KASSERT_EQ(one[0], ids[0]);
+	KASSERT_EQ(one[1], 0xeeeeeeee);
+	KASSERT_EQ(acpi_cpus(NULL, 0), n);
+}
+
+KTEST(drivers, acpi_override)
+{
+	uint64_t at = 0;
+	uint32_t base = 77, gsi = 77;
+	uint16_t flags = 0x7777;
+
+	KASSERT_EQ(acpi_ioapic(&at, &base), 0);
+	KASSERT_EQ(at, 0xFEC00000);
+	KASSERT_EQ(base, 0);
+	for (unsigned irq = 0; irq < 16; irq++) {
+		acpi_irq(irq, &gsi, &flags);
+		KASSERT_EQ(gsi, irq == 0 ? 2 : irq);
+		/* edge and active high as the bus has it, but for the four that QEMU keeps for PCI: level */
+		KASSERT_EQ(flags, irq == 5 || (irq >= 9 && irq <= 11) ? 0xd : 0);
+	}
+}
