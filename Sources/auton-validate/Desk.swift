@@ -2,6 +2,7 @@ import AutonGate
 import AutonKit
 import AutonMessages
 import Glibc
+import SystemPackage
 
 /// Takes candidates from the mailbox, has them judged, and files what follows.
 struct Desk {
@@ -50,6 +51,24 @@ struct Desk {
 }
 
 extension Gate {
+    private static let byHand = "by-hand-"
+
+    /// Removes what judgements by hand have left, which are named for their processes: a killed one's checkout, and the lock files.
+    func sweep() throws {
+        let locks = workspace.root.appending(".auton/lock"), prefix = "gate-" + Self.byHand
+        for name in try Files.list(locks) where name.hasPrefix(prefix) {
+            guard let process = pid_t(name.dropFirst(prefix.count)), kill(process, 0) != 0, errno == ESRCH,
+                let lock = try workspace.lock(name)
+            else { continue }
+            defer { lock.release() }
+            let place = workspace.place(of: name)
+            for left in [place] + [".index", ".index.lock"].map({ place.appending($0, toLastComponent: true) }) {
+                try Files.removeTree(left)
+            }
+            try Files.removeTree(locks.appending(name))
+        }
+    }
+
     /// - Parameter base: nil for where the commit left main, or, if it is on main, for its parent.
     func judge(byHand name: String, base: String?) async throws -> Judgement {
         guard let commit = try await workspace.git.commit(name) else {
@@ -64,7 +83,7 @@ extension Gate {
         } else {
             start = try await defaultBase(of: commit, name: name)
         }
-        return try await judge(commit: commit, base: start, task: nil, purpose: "by-hand-\(getpid())")
+        return try await judge(commit: commit, base: start, task: nil, purpose: Self.byHand + "\(getpid())")
     }
 
     private func defaultBase(of commit: String, name: String) async throws -> String {

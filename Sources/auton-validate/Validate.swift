@@ -125,6 +125,7 @@ struct Validate: AsyncParsableCommand {
             if let commit {
                 var gate = try gate(settings)
                 gate.acceptsBrokenBase = true
+                try gate.sweep()
                 return try show(try await gate.judge(byHand: commit, base: base), of: commit)
             }
             return try await judgeTasks(settings)

@@ -88,6 +88,20 @@ import Testing
         #expect(outcome.errors == "auton: the disk is full: mailbox; run again to go on once there is room\n")
     }
 
+    /// No process has such an id; process 1 is at work.
+    @Test func whatKilledJudgementsByHandLeft() async throws {
+        let run = try await planned()
+        for process in ["99999999", "1"] {
+            try run.directory.write("workspace/.auton/lock/gate-by-hand-\(process)", "")
+            try run.directory.write("workspace/.auton/worktree/gate-by-hand-\(process)/Makefile", "")
+            try run.directory.write("workspace/.auton/worktree/gate-by-hand-\(process).index", "")
+        }
+        #expect(try await run.auton("validate", "--commit", "main").status == 65)
+        #expect(try Files.list(run.directory["workspace/.auton/lock"]).filter { $0.hasPrefix("gate") } == ["gate-by-hand-1"])
+        #expect(
+            try Files.list(run.directory["workspace/.auton/worktree"]) == ["gate-by-hand-1", "gate-by-hand-1.index"])
+    }
+
     @Test func anotherBranchInTheWorkspace() async throws {
         let run = try await planned()
         for arguments in [["agent"], ["validate"], ["agent", "--role", "reviewer"]] {
