@@ -16,18 +16,17 @@ extension Workspace {
     /// The parts that main is made of, in the order of their merges, and the commit before the first of them.
     func parts(mergedIn mailbox: Mailbox) async throws -> (base: String, parts: [Part])? {
         let merges = Dictionary(try mailbox.all(Merge.self).map { ($0.commit, $0) }, uniquingKeysWith: { first, _ in first })
-        let depends = Dictionary(
-            try mailbox.all(TaskMessage.self).map { ($0.task, $0.depends) }, uniquingKeysWith: { first, _ in first })
         let log = try await git.run("log", "--first-parent", "--reverse", "--format=%H %P", "main").split(separator: "\n")
             .map { $0.split(separator: " ").map(String.init) }
         let steps = log.compactMap { commits in merges[commits[0]].map { (merge: $0, before: commits[1]) } }
         guard let first = steps.first else { return nil }
-        let names = Set(steps.map(\.merge.task))
+        let places = Dictionary(uniqueKeysWithValues: log.enumerated().map { ($1[0], $0) })
         let parts = try steps.map { merge, _ in
             let candidate = try mailbox.get(Candidate.self, "\(merge.task).\(merge.attempt)")
-            return Part(
-                name: merge.task, base: candidate.base, commit: merge.candidate,
-                needs: depends[merge.task, default: []].filter(names.contains))
+            // It was never seen without what had been merged when it was begun.
+            let ground = places[candidate.base] ?? -1
+            let needs = steps.filter { (places[$0.merge.commit] ?? .max) <= ground }.map(\.merge.task)
+            return Part(name: merge.task, base: candidate.base, commit: merge.candidate, needs: needs)
         }
         return (first.before, parts)
     }

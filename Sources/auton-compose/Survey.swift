@@ -40,17 +40,19 @@ struct Survey: Sendable {
         var commit: String
     }
 
-    /// Of all tests, or benchmarks, that are on the base or on any of some parts.
+    /// Of all tests, or benchmarks, that are on the base or that any of some parts brings.
     func homes(among chosen: [Part], of names: (Observation) -> [String]) -> [(name: String, home: Home)] {
-        let all: [Home] =
-            [Home(owner: nil, observation: base, commit: assembly.base)]
-            + zip(assembly.parts, parts).filter { chosen.contains($0.0) }.map { part, observation in
-                Home(owner: part, observation: observation, commit: part.commit)
+        var known = Set(names(base))
+        let ofBase = Home(owner: nil, observation: base, commit: assembly.base)
+        var homes = names(base).map { (name: $0, home: ofBase) }
+        for (index, part) in assembly.parts.enumerated() where chosen.contains(part) {
+            let home = Home(owner: part, observation: parts[index], commit: part.commit)
+            let ground = Set(names(grounds[index]))
+            homes += names(parts[index]).filter { !ground.contains($0) && known.insert($0).inserted }.map {
+                (name: $0, home: home)
             }
-        var known: Set<String> = []
-        return all.flatMap { home in
-            names(home.observation).filter { known.insert($0).inserted }.map { (name: $0, home: home) }
         }
+        return homes
     }
 }
 
