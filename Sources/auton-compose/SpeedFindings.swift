@@ -1,6 +1,9 @@
 import AutonMessages
 
-/// Benchmarks and tests that take more instructions than alone, and kernels that take more than their parts add up to.
+/// Benchmarks that take more instructions than alone, and kernels that take more than their parts add up to.
+///
+/// Tests are in the table only: one that prints takes more as soon as there is a port to print to. What is to stay fast has a
+/// benchmark.
 struct SpeedFindings: Sendable {
     let survey: Survey
     let laboratory: Laboratory
@@ -14,7 +17,7 @@ struct SpeedFindings: Sendable {
             let parts = survey.assembly.closure(of: pair.parts)
             found += fresh(slower(in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)"), found)
         }
-        return found + longer() + larger()
+        return found + larger()
     }
 
     private func fresh(_ findings: [Finding], _ known: [Finding]) -> [Finding] {
@@ -60,28 +63,6 @@ struct SpeedFindings: Sendable {
                 else { return false }
                 return tolerance.exceeds(now, alone)
             }
-        }
-    }
-
-    /// Tests that take more than at home and what each part adds to them. Unlike benchmarks they may do more as the kernel
-    /// grows, such as look at all of it.
-    private func longer() -> [Finding] {
-        let tolerance = Tolerance(share: share, floor: 100)
-        let now = survey.combined.instructions(ofBenches: false)
-        return survey.homes(among: survey.assembly.parts, of: { $0.counts.tests.map(\.name) }).compactMap { name, home in
-            guard let now = now[name], survey.combined.outcome(of: name) == home.observation.outcome(of: name) else { return nil }
-            let value = { @Sendable (observation: Observation) in observation.instructions(ofBenches: false)[name] }
-            let expected = expected(of: survey.assembly.parts, home: home, value)
-            guard let expected, tolerance.exceeds(now, expected) else { return nil }
-            return Finding(
-                interaction: interaction(.speed, name, expected, now, nil), owner: home.owner, suspects: survey.assembly.parts,
-                commit: survey.whole,
-                shows: { parts, commit in
-                    guard let now = value(try await laboratory.observe(commit)),
-                        let expected = self.expected(of: parts, home: home, value)
-                    else { return false }
-                    return tolerance.exceeds(now, expected)
-                }, reference: home.commit)
         }
     }
 
