@@ -10,14 +10,18 @@ package struct BuildCache: Sendable {
     /// Trees kept; main has moved on from older ones.
     private static let kept = 4
 
-    let workspace: Workspace
+    private let workspace: Workspace
+
+    package init(workspace: Workspace) { self.workspace = workspace }
 
     private func place(_ tree: String) -> FilePath { workspace.cache.appending("build-\(tree)") }
 
+    /// What a tree of main was built to, if that is kept.
+    package func kept(_ tree: String) -> FilePath? { Files.isDirectory(place(tree)) ? place(tree) : nil }
+
     /// Puts what the base was built to into a checkout, if that is known.
     func seed(_ checkout: FilePath, from baseTree: String) {
-        let source = place(baseTree)
-        guard Files.isDirectory(source) else { return }
+        guard let source = kept(baseTree) else { return }
         // It is just being removed, or the disk is full: a build from nothing will tell.
         do { try Self.put(source, into: checkout) } catch { try? Files.removeTree(checkout.appending("build")) }
     }

@@ -32,7 +32,7 @@ package struct ChangedFile: Sendable {
     package var hunks: [Hunk] = []
     /// The texts before and after the change; nil if there is no file, or if it is too large to be read.
     private(set) var oldText: [UInt8]?
-    private(set) var text: [UInt8]?
+    package private(set) var text: [UInt8]?
     /// The two versions as C, or as nasm's input, if that is what the path says.
     private(set) var oldC: CSource?
     private(set) var newC: CSource?

@@ -76,6 +76,19 @@ package struct ELFImage {
         }.sorted { ($0.address, $0.name) < ($1.address, $1.name) }
     }
 
+    /// The names that are those of all files together.
+    package var globals: Set<String> {
+        Set(
+            symbols { bytes[$0 + 4] >> 4 == 1 }.compactMap { entry in
+                guard let strings = contents(of: ".strtab"), let start = Self.number(bytes, entry, 4), start < strings.count
+                else {
+                    return nil
+                }
+                let text = bytes[(strings.lowerBound + Int(start))..<strings.upperBound].prefix(100).prefix { $0 != 0 }
+                return String(decoding: text, as: UTF8.self)
+            })
+    }
+
     /// Where the entries of the symbol table are for which `isMeant` says so, and which section they are of can be told.
     private func symbols(where isMeant: (Int) -> Bool) -> [Int] {
         let entrySize = 24

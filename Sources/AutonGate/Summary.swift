@@ -50,7 +50,7 @@ extension ChangedFile {
     private static let mostFunctions = 200
 
     /// The functions, tests and labels that a hunk touches, in the order of the file; then those that are gone.
-    var functions: [String] {
+    package var functions: [String] {
         let new = newC.map(Self.places) ?? newAssembler.map(Self.places) ?? []
         let old = oldC.map(Self.places) ?? oldAssembler.map(Self.places) ?? []
         let names = Set(new.map(\.name))

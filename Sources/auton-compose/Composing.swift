@@ -39,7 +39,7 @@ struct Composing {
         }
         defer { lock.release() }
         let laboratory = try await Laboratory(
-            workspace: workspace, base: assembly.base, purpose: purpose, limits: limits,
+            workspace: workspace, base: assembly.base, whole: tree, purpose: purpose, limits: limits,
             processors: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         do {
             let composition = try await Composer(assembly: assembly, whole: whole, laboratory: laboratory, demand: demand)

@@ -11,8 +11,8 @@ actor Laboratory {
         var path: FilePath
         var digest: String
         var sections: [SectionSize]
-        /// What its objects define and use.
-        var objects: [ObjectSymbols]
+        /// The names that all of its files have together.
+        var globals: Set<String>
     }
 
     struct BuildFailure: Error { var line: String }
@@ -24,8 +24,9 @@ actor Laboratory {
     private let workspace: Workspace
     private let slots: Slots
     private let memory: ObservationStore
-    /// The tree whose build the others go on from.
+    /// The tree whose build the others go on from, unless what the whole was built to is kept.
     private let base: String
+    private let kept: FilePath?
     private var builds: [String: Task<BuildOutcome, any Error>] = [:]
     private var boots: [String: [Arrangement: Task<(observation: Observation, seconds: Double), any Error>]] = [:]
     /// Wall time of the longest boot that came to its end.
@@ -35,11 +36,13 @@ actor Laboratory {
 
     /// - Parameters:
     ///   - base: a commit that the others have most of in common with.
+    ///   - whole: the tree of all together.
     ///   - purpose: names the checkouts and images, which are removed by `close`; one laboratory at a time for each.
-    init(workspace: Workspace, base: String, purpose: String, limits: RunLimits, processors: Int) async throws {
+    init(workspace: Workspace, base: String, whole: String, purpose: String, limits: RunLimits, processors: Int) async throws {
         self.workspace = workspace
         self.limits = limits
         self.base = try await workspace.git.tree(of: base)
+        kept = BuildCache(workspace: workspace).kept(whole)
         slots = Slots(processors)
         memory = ObservationStore(workspace)
         directory = workspace.place(of: purpose)
@@ -81,8 +84,7 @@ actor Laboratory {
     private func image(ofTree tree: String, _ commit: String) async throws -> BuildOutcome {
         if let build = builds[tree] { return try await build.value }
         buildCount += 1
-        // All others go on from what the base was built to.
-        let first = tree == base ? nil : builds[base]
+        let first = tree == base || kept != nil ? nil : builds[base]
         let build = Task {
             _ = try await first?.value
             return try await self.build(tree, commit)
@@ -96,23 +98,20 @@ actor Laboratory {
             let worktree = try await Worktree.create(
                 at: directory.appending(tree), commit: commit, repository: workspace.git.directory)
             defer { try? worktree.remove() }
-            let seed = directory.appending("seed"), output = worktree.root.appending("build")
+            let seed = kept ?? directory.appending("seed"), output = worktree.root.appending("build")
             if Files.isDirectory(seed) {
                 try BuildCache.put(seed, into: worktree.root)
             }
-            let (build, objects) = try await Sandbox(worktree.root).enter { session in
-                let build = try await Build.run(in: session, limits: limits)
-                return (build, build.succeeded ? try await ObjectSymbols.all(in: session) : [])
-            }
+            let build = try await Build.run(in: worktree.root, limits: limits)
             guard build.succeeded else { return .failure(BuildFailure(line: build.failure)) }
-            let bytes = try Files.read(build.image)
+            let bytes = try Files.read(build.image), elf = ELFImage(bytes)
             let image = directory.appending("\(tree).elf")
             try Files.write(image, bytes, sync: false)
-            if tree == base { try Files.copyTree(output, to: seed) }
+            if tree == base && kept == nil { try Files.copyTree(output, to: seed) }
             return .success(
                 Image(
-                    path: image, digest: try await Tools.digest(of: image), sections: ELFImage(bytes)?.sizes ?? [],
-                    objects: objects))
+                    path: image, digest: try await Tools.digest(of: image), sections: elf?.sizes ?? [],
+                    globals: elf?.globals ?? []))
         }
     }
 

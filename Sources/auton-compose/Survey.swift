@@ -75,7 +75,7 @@ extension Survey {
         async let grounds = concurrently(assembly.parts) { try await laboratory.observe($0.base) }
         let others = orders > 0 ? ["reverse"] + (1..<orders).map(String.init) : []
         async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
-        async let pairs = pairs(assembly, in: laboratory, all: allPairs)
+        async let pairs = pairs(assembly, whole: whole, in: laboratory, all: allPairs)
         (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
         let names = survey.combined.tests.map(\.name) + survey.combined.counts.benches.map(\.name)
         let suites = Set(names.compactMap { $0.split(separator: ".").first.map(String.init) }).sorted()
@@ -86,23 +86,22 @@ extension Survey {
         return survey
     }
 
-    private static func pairs(_ assembly: Assembly, in laboratory: Laboratory, all: Bool) async throws -> [Pair] {
+    private static func pairs(_ assembly: Assembly, whole: String, in laboratory: Laboratory, all: Bool) async throws -> [Pair] {
         let parts = assembly.parts
         var places = parts.indices.flatMap { one in (0..<one).map { ($0, one) } }
         if !all {
+            let globals = try? await laboratory.image(of: whole).get().globals
             let touches = try await concurrently(parts) { part in
-                let paths = try await Change(from: part.base, to: part.commit, in: assembly.workspace.git).files.map(\.path)
-                let objects = try? await laboratory.image(of: part.commit).get().objects
-                return Touch(paths: paths, objects: objects ?? [])
+                let change = try await Change(from: part.base, to: part.commit, in: assembly.workspace.git)
+                return Touch(change, globals: globals ?? [])
             }
             places = Touch.pairs(touches)
         }
         let made = try await concurrently(places) { one, other -> Pair? in
-            let pair = [parts[one], parts[other]]
+            let pair = [parts[one], parts[other]], closure = assembly.closure(of: pair)
             // One that needs the other is never without it.
-            guard assembly.closure(of: [pair[0]]) != assembly.closure(of: pair),
-                assembly.closure(of: [pair[1]]) != assembly.closure(of: pair),
-                assembly.closure(of: pair) != parts, let commit = try await assembly.commit(of: pair)
+            guard assembly.closure(of: [pair[0]]) != closure, assembly.closure(of: [pair[1]]) != closure, closure != parts,
+                let commit = try await assembly.commit(of: pair)
             else { return nil }
             return Pair(parts: pair, commit: commit, observation: try await laboratory.observe(commit))
         }

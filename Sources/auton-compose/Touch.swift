@@ -1,31 +1,54 @@
-/// What a part has to do with others: by the files that it changes, by what these define and use, and by the linker's tables
-/// that they enter something into.
+import AutonGate
+
+/// What a part has to do with others: by the files that it changes, by the functions and variables that these define and
+/// name, and by the linker's tables that they enter something into.
 struct Touch: Sendable {
     /// Kinds of things are told apart by their first word.
     private(set) var things: Set<String>
-    /// Symbols that it defines.
-    private(set) var defined: Set<String>
+    /// Of the things, the functions that it changes.
+    private var changed: Set<String>
+
+    /// The macros of harness.h that enter something into a table of the linker's. Everybody has tests.
+    private static let tables: Set<String> = ["INIT", "KFIGURE"]
+    /// What the harness gives, all tests use.
+    private static let ofHarness = ["ktest_", "kbench_", "kfigure_", "kpanic_", "harness_", "report_", "fw_cfg_"]
 
     /// - Parameters:
-    ///   - paths: the files that the part changes.
-    ///   - objects: of its tree.
-    init(paths: [String], objects: [ObjectSymbols]) {
-        let paths = Set(paths)
-        let own = objects.filter { paths.contains($0.source) }
-        defined = own.reduce(into: []) { $0.formUnion($1.defined) }
-        // What the harness gives, all tests use.
-        let harness = objects.filter { $0.source.hasPrefix("harness/") }.reduce(into: Set<String>()) { $0.formUnion($1.defined) }
-        let used = own.reduce(into: Set<String>()) { $0.formUnion($1.used) }.subtracting(harness)
-        things = Set(paths.map { "file \($0)" } + used.union(defined).map { "symbol \($0)" })
-        things.formUnion(own.flatMap(\.tables).map { "table \($0)" })
+    ///   - change: what the part changes.
+    ///   - globals: the names that the whole kernel has for all of its files.
+    init(_ change: Change, globals: Set<String>) {
+        things = Set(change.files.map { "file \($0.path)" })
+        changed = []
+        for file in change.files {
+            let words = Self.words(file.text ?? [])
+            for word in words.union(file.functions).intersection(globals)
+            where !Self.ofHarness.contains(where: word.hasPrefix) { things.insert("symbol \(word)") }
+            things.formUnion(words.intersection(Self.tables).map { "table \($0)" })
+            changed.formUnion(file.functions.map { "symbol \($0)" })
+        }
+        changed.formIntersection(things)
+    }
+
+    /// Comments and all: a name in passing makes a pair more, and no harm.
+    private static func words(_ text: [UInt8]) -> Set<String> {
+        func isOfWord(_ byte: UInt8) -> Bool {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+        return Set(text.split { !isOfWord($0) }.map { String(decoding: $0, as: UTF8.self) })
     }
 
     /// What more parts than these have in common does not bring two of them together: pairs would grow with the square
     /// of the parts.
     static let most = 8
 
-    /// The pairs of parts, by their places, that touch each other: one changes a file that the other changes, uses what the
-    /// other defines, or uses something that few others do.
+    /// The pairs of parts, by their places, that touch each other: one changes a file that the other changes, names what the
+    /// other changes, or names something that few others do.
     static func pairs(_ touches: [Touch]) -> [(Int, Int)] {
         var owners: [String: [Int]] = [:]
         for (index, touch) in touches.enumerated() {
@@ -33,9 +56,7 @@ struct Touch: Sendable {
         }
         var pairs: Set<[Int]> = []
         for (thing, indices) in owners {
-            let symbol = thing.hasPrefix("symbol ") ? String(thing.dropFirst("symbol ".count)) : nil
-            let definers = symbol.map { symbol in indices.filter { touches[$0].defined.contains(symbol) } } ?? []
-            for one in indices.count <= most ? indices : definers {
+            for one in indices.count <= most ? indices : indices.filter({ touches[$0].changed.contains(thing) }) {
                 for other in indices where other != one { pairs.insert([one, other].sorted()) }
             }
         }
