@@ -25,7 +25,7 @@ actor Laboratory {
     private let slots: Slots
     private let memory: ObservationStore
     /// The tree whose build the others go on from, unless what the whole was built to is kept.
-    private let base: String
+    private let base: (tree: String, commit: String)
     private let kept: FilePath?
     private var builds: [String: Task<BuildOutcome, any Error>] = [:]
     private var boots: [String: [Arrangement: Task<(observation: Observation, seconds: Double), any Error>]] = [:]
@@ -41,7 +41,7 @@ actor Laboratory {
     init(workspace: Workspace, base: String, whole: String, purpose: String, limits: RunLimits, processors: Int) async throws {
         self.workspace = workspace
         self.limits = limits
-        self.base = try await workspace.git.tree(of: base)
+        self.base = (try await workspace.git.tree(of: base), base)
         kept = BuildCache(workspace: workspace).kept(whole)
         slots = Slots(processors)
         memory = ObservationStore(workspace)
@@ -82,15 +82,20 @@ actor Laboratory {
     }
 
     private func image(ofTree tree: String, _ commit: String) async throws -> BuildOutcome {
-        if let build = builds[tree] { return try await build.value }
+        try await task(tree, commit).value
+    }
+
+    private func task(_ tree: String, _ commit: String) -> Task<BuildOutcome, any Error> {
+        if let build = builds[tree] { return build }
+        // All others go on from what the base was built to.
+        let first = tree == base.tree || kept != nil ? nil : task(base.tree, base.commit)
         buildCount += 1
-        let first = tree == base || kept != nil ? nil : builds[base]
         let build = Task {
             _ = try await first?.value
             return try await self.build(tree, commit)
         }
         builds[tree] = build
-        return try await build.value
+        return build
     }
 
     private nonisolated func build(_ tree: String, _ commit: String) async throws -> BuildOutcome {
@@ -107,7 +112,7 @@ actor Laboratory {
             let bytes = try Files.read(build.image), elf = ELFImage(bytes)
             let image = directory.appending("\(tree).elf")
             try Files.write(image, bytes, sync: false)
-            if tree == base && kept == nil { try Files.copyTree(output, to: seed) }
+            if tree == base.tree && kept == nil { try Files.copyTree(output, to: seed) }
             return .success(
                 Image(
                     path: image, digest: try await Tools.digest(of: image), sections: elf?.sizes ?? [],
