@@ -29,7 +29,7 @@ ifneq ($(UNSAFE_NO_SANDBOX),)
 $(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
 endif
 
-.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test lint bench bench-model bench-compose fake-model install clean
+.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test interactions lint bench bench-model bench-compose fake-model install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
+	@echo 'make interactions                    find every interaction that is planted in Tests/Interactions'
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make bench-compose [ARGS="8 64"]     what a composition check costs, by the number of tasks'
@@ -83,6 +84,10 @@ test: deps
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests
 	shellcheck auton scripts/* Tests/Interactions/check
+
+# Every case of Tests/Interactions; `make test` has some.
+interactions: deps
+	@AUTON_INTERACTIONS=all swift test --no-parallel --filter InteractionsTests
 
 bench: build
 	@scripts/bench

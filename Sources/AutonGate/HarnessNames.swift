@@ -7,7 +7,9 @@ enum HarnessNames {
         "harness_memmove",
         "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
         "harness_init_count", "harness_init_seen", "harness_call", "harness_calls", "harness_ticks", "harness_level_ticks",
-        "harness_ready_ticks", "harness_outb", "harness_outw", "harness_inb",
+        "harness_ready_ticks", "harness_table", "harness_gdt",
+        "harness_idt", "harness_cli", "harness_restore", "harness_flags", "harness_rdmsr", "harness_wrmsr", "harness_random",
+        "harness_seed", "harness_outb", "harness_outw", "harness_inb",
     ]
     /// How private names begin: the Makefile refuses to link what calls any such function of another file.
     static let privatePrefixes = [

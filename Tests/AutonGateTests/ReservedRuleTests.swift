@@ -172,6 +172,6 @@ import Testing
             #expect(HarnessNames.isPrivate(name), "\(name)")
         }
         let makefile = try Files.readText(Scaffold.kernel.appending("Makefile"))
-        #expect(makefile.contains("PRIVATE := U (report_|fw_cfg_|harness_(addr|mem|bss|init|str|in|out))"))
+        #expect(makefile.contains("PRIVATE := U (report_|fw_cfg_|harness_(addr|mem|bss|init|str|in|out|call|ticks|level|ready))"))
     }
 }
