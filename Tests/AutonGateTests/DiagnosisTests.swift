@@ -93,12 +93,17 @@ import Testing
     }
 
     @Test func aStackThatOverflows() async throws {
-        let report = try await boot(
-            """
+        let code = """
             \(Self.noTraps)
             \(Self.quiet) static int deep(volatile int *n) { volatile int room[64]; room[0] = *n; if (room[0] == 5) return 0; return deep(&room[0]) + room[0]; }
             KTEST(zz, overflows) { volatile int n = 1; no_traps(); KASSERT(deep(&n)); }
-            """)
+            """
+        var report = try await boot(code)
+        // It runs over the kernel itself, down to what the machine does with that: now and then the second boot, which finds
+        // out why, does not end as the first did, and says so.
+        for _ in 0..<3 where report.diagnosis == ["a second boot, to find out why, was not reset"] {
+            report = try await boot(code)
+        }
         #expect(report.ending == .reset || report.ending == .timedOut)
         #expect(report.diagnosis.contains { $0.contains("deep+0x") }, "\(report.diagnosis)")
     }
