@@ -8,8 +8,8 @@ import Testing
 /// blamed on the guilty, and where nothing is planted nothing is found.
 @Suite struct InteractionsTests {
     private static let corpus = Program.package.appending("Tests/Interactions")
-    /// One of each kind; all of them take minutes: `make interactions`.
-    private static let some = ["clean-helpers", "company", "global-lock", "lock-order", "masked", "test-order"]
+    /// All of them take minutes: `make interactions`.
+    private static let some = ["clean-helpers", "global-lock", "masked"]
     static let names =
         environment("AUTON_INTERACTIONS") == "all"
         ? try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }.sorted() : some
