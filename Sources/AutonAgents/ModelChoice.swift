@@ -18,7 +18,11 @@ package struct ModelChoice: Sendable {
         self.settings = settings
         self.strict = strict
         prices = try PriceTable(settings)
+        let server = settings.model.uri ?? (environment("ANTHROPIC_API_KEY") == nil ? "" : settings.model.baseURL)
+        if Self.isServer(server) { HTTPTransport.warmUp() }
     }
+
+    private static func isServer(_ uri: String) -> Bool { uri.hasPrefix("https:") || uri.hasPrefix("http:") }
 
     /// The transport for one role, metered by the ledger of `mailbox` unless it only replays what was paid for already.
     ///
@@ -27,7 +31,7 @@ package struct ModelChoice: Sendable {
         let key = try APIKey.find(settings)
         let isLive = key != nil || settings.model.auth == .none
         let uri = settings.model.uri ?? (isLive ? settings.model.baseURL : "replay:01-minimal-boot")
-        if uri.hasPrefix("https:") || uri.hasPrefix("http:") {
+        if Self.isServer(uri) {
             if !isLive { throw Self.noKey(uri) }
             let meter = BudgetMeter(ledger(mailbox), needsPrice: true)
             var model = settings.model(of: role)

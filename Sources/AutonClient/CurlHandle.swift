@@ -19,6 +19,10 @@ final class CurlHandle {
 
     private static let isReady = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
 
+    static func warmUp() {
+        if auton_curl_is_there() { _ = isReady }
+    }
+
     /// - Parameter headers: `Name: value`; those with the key are in the list in memory and nowhere else.
     init(_ endpoint: Endpoint, headers lines: [String], settings: Settings.Model) throws {
         guard Self.isReady, let handle = curl_easy_init() else { throw AutonError(.bug, "libcurl does not start") }

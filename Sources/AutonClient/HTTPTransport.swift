@@ -41,6 +41,11 @@ package final class HTTPTransport: Transport {
         curl = Mutex(try CurlHandle(endpoint, headers: RequestHeaders.lines(settings, key), settings: settings))
     }
 
+    /// Loads libcurl while something else is done: its libraries take as long to start as a checkout.
+    package static func warmUp() {
+        Task.detached { CurlHandle.warmUp() }
+    }
+
     package func respond(to request: MessagesRequest, at turn: Turn) async throws -> MessagesResponse {
         let size = try encoder.withLock { try $0.body(for: request).count }
         var retries = 0

@@ -11,10 +11,16 @@ import Testing
         """
         #include "harness.h"
 
+        void work(void);
+        void work(void)
+        {
+        \t__asm__ volatile(".rept \(instructions); nop; .endr");
+        }
+
         KBENCH(lib, work)
         {
         \tfor (uint64_t i = 0; i < n; i++)
-        \t\t__asm__ volatile(".rept \(instructions); nop; .endr");
+        \t\twork();
         }
 
         """
