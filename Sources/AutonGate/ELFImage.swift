@@ -66,11 +66,8 @@ package struct ELFImage {
     var code: [(address: UInt64, name: String)] {
         let entries = symbols { [0, 2].contains(bytes[$0 + 4] & 15) && bytes[$0 + 6] != 0 }
         return entries.compactMap { entry in
-            guard let start = Self.number(bytes, entry, 4), let address = Self.number(bytes, entry + 8, 8),
-                let strings = contents(of: ".strtab"), start < strings.count
-            else { return nil }
-            let text = bytes[(strings.lowerBound + Int(start))..<strings.upperBound].prefix(100).prefix { $0 != 0 }
-            let name = Text.lines(String(decoding: text, as: UTF8.self)).first ?? ""
+            guard let address = Self.number(bytes, entry + 8, 8), let text = name(at: entry) else { return nil }
+            let name = Text.lines(text).first ?? ""
             // The linker's marks are no functions, and lie where others begin.
             return name.hasPrefix("__") || name.isEmpty ? nil : (address, name)
         }.sorted { ($0.address, $0.name) < ($1.address, $1.name) }
@@ -78,15 +75,7 @@ package struct ELFImage {
 
     /// The names that are those of all files together.
     package var globals: Set<String> {
-        Set(
-            symbols { bytes[$0 + 4] >> 4 == 1 }.compactMap { entry in
-                guard let strings = contents(of: ".strtab"), let start = Self.number(bytes, entry, 4), start < strings.count
-                else {
-                    return nil
-                }
-                let text = bytes[(strings.lowerBound + Int(start))..<strings.upperBound].prefix(100).prefix { $0 != 0 }
-                return String(decoding: text, as: UTF8.self)
-            })
+        Set(symbols { bytes[$0 + 4] >> 4 == 1 }.compactMap { name(at: $0) })
     }
 
     /// Where the entries of the symbol table are for which `isMeant` says so, and which section they are of can be told.
@@ -97,11 +86,20 @@ package struct ELFImage {
     }
 
     private func name(at entry: Int, is symbol: String) -> Bool {
-        guard let strings = contents(of: ".strtab"), let name = Self.number(bytes, entry, 4), name < strings.count else {
-            return false
-        }
-        let text = bytes[(strings.lowerBound + Int(name))..<strings.upperBound]
+        guard let text = bytesOfName(at: entry) else { return false }
         return text.starts(with: symbol.utf8) && text.dropFirst(symbol.utf8.count).first == 0
+    }
+
+    private func name(at entry: Int) -> String? {
+        bytesOfName(at: entry).map { String(decoding: $0.prefix(100).prefix { $0 != 0 }, as: UTF8.self) }
+    }
+
+    /// From where a symbol's name begins to the end of all names.
+    private func bytesOfName(at entry: Int) -> ArraySlice<UInt8>? {
+        guard let strings = contents(of: ".strtab"), let start = Self.number(bytes, entry, 4), start < strings.count else {
+            return nil
+        }
+        return bytes[(strings.lowerBound + Int(start))..<strings.upperBound]
     }
 
     /// Where a section's bytes are, if they are in the file.

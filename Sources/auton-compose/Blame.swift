@@ -57,7 +57,7 @@ struct Blame: Sendable {
         guard case .success(let before) = try await laboratory.image(of: alone),
             case .success(let after) = try await laboratory.image(of: combined)
         else { return nil }
-        let profile = try await Profile(source: profiler, directory: laboratory.directory)
+        let profile = try await laboratory.profile(source: profiler)
         let isBench = try await laboratory.observe(combined).instructions(ofBenches: true)[interaction.test] != nil
         let seconds = laboratory.limits.bootSeconds
         async let first = profile.functions(of: interaction.test, isBench: isBench, in: before.path, seconds: seconds)

@@ -17,6 +17,14 @@ struct Finding: Sendable {
     var reference: String?
 }
 
+extension [Finding] {
+    /// Those of tests that are not among the known.
+    func without(_ known: [Finding]) -> [Finding] {
+        let tests = Set(known.map(\.interaction.test))
+        return filter { !tests.contains($0.interaction.test) }
+    }
+}
+
 /// How much more a benchmark or figure may take in company.
 struct Tolerance: Sendable {
     /// Per cent.

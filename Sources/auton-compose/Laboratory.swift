@@ -31,6 +31,7 @@ actor Laboratory {
     private var boots: [String: [Arrangement: Task<(observation: Observation, seconds: Double), any Error>]] = [:]
     /// Wall time of the longest boot that came to its end.
     private var longest = 0.0
+    private var profiling: Task<Profile, any Error>?
     /// How many there were.
     private(set) var buildCount = 0, bootCount = 0
 
@@ -48,6 +49,14 @@ actor Laboratory {
         directory = workspace.place(of: purpose)
         try Files.removeTree(directory)
         try Files.createDirectories(directory)
+    }
+
+    /// QEMU's plugin that counts instructions by function, compiled once: several look for functions at once.
+    func profile(source: FilePath) async throws -> Profile {
+        if let profiling { return try await profiling.value }
+        let task = Task { try await Profile(source: source, directory: directory) }
+        profiling = task
+        return try await task.value
     }
 
     func close() { try? Files.removeTree(directory) }

@@ -10,25 +10,20 @@ struct OutcomeFindings: Sendable {
     func all() -> [Finding] {
         let parts = survey.assembly.parts
         var found = differences(in: survey.combined, of: survey.whole, among: parts)
-        for suite in survey.suites { found += fresh(differences(ofSuite: suite.name, suite.observation), found) }
+        for suite in survey.suites { found += differences(ofSuite: suite.name, suite.observation).without(found) }
         for order in survey.orders {
             let arrangement = Arrangement(order: order.name)
             let differences = differences(
                 in: order.observation, of: survey.whole, among: parts, arrangement, configuration: "in order \(order.name)")
-            found += fresh(differences, found)
+            found += differences.without(found)
         }
         for pair in survey.pairs {
             let differences = differences(
                 in: pair.observation, of: pair.commit, among: survey.assembly.closure(of: pair.parts),
                 configuration: "with \(pair.name)")
-            found += fresh(differences, found)
+            found += differences.without(found)
         }
         return found
-    }
-
-    private func fresh(_ findings: [Finding], _ known: [Finding]) -> [Finding] {
-        let tests = Set(known.map(\.interaction.test))
-        return findings.filter { !tests.contains($0.interaction.test) }
     }
 
     private func differences(

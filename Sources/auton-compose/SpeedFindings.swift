@@ -12,17 +12,13 @@ struct SpeedFindings: Sendable {
 
     func all() -> [Finding] {
         var found = slower(in: survey.combined, of: survey.whole, among: survey.assembly.parts)
-        for suite in survey.suites { found += fresh(slower(thanIn: suite.observation, suite.name), found) }
+        for suite in survey.suites { found += slower(thanIn: suite.observation, suite.name).without(found) }
         for pair in survey.pairs {
             let parts = survey.assembly.closure(of: pair.parts)
-            found += fresh(slower(in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)"), found)
+            found += slower(in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)").without(
+                found)
         }
         return found + larger()
-    }
-
-    private func fresh(_ findings: [Finding], _ known: [Finding]) -> [Finding] {
-        let names = Set(known.map(\.interaction.test))
-        return findings.filter { !names.contains($0.interaction.test) }
     }
 
     /// Benchmarks that take more than at home.
@@ -78,7 +74,7 @@ struct SpeedFindings: Sendable {
                 commit: survey.whole
             ) { parts, commit in
                 guard let now = value(try await laboratory.observe(commit)),
-                    let expected = self.expected(of: parts, home: home, value)
+                    let expected = survey.expected(of: parts, home: home, value)
                 else { return false }
                 return tolerance.exceeds(now, expected)
             }
@@ -94,10 +90,6 @@ struct SpeedFindings: Sendable {
             else { return nil }
             return Composition.Sum(name: figure.name, base: base, expected: expected, combined: figure.value)
         }
-    }
-
-    private func expected(of parts: [Part], home: Survey.Home, _ value: (Observation) -> Int?) -> Int? {
-        survey.expected(of: parts, home: home, value)
     }
 
     private func interaction(_ kind: Interaction.Kind, _ name: String, _ alone: Int, _ now: Int, _ configuration: String?)
