@@ -35,7 +35,7 @@ let package = Package(
             name: "AutonAgents",
             dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),
         .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
-        .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", argumentParser, system]),
+        .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", "CLinux", argumentParser, system]),
         .executableTarget(name: "auton-plan", dependencies: ["AutonAgents"]),
         .executableTarget(name: "auton-agent", dependencies: ["AutonAgents", "AutonGate"]),
         .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),

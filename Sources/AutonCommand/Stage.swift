@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutonKit
 import AutonMessages
+import CLinux
 @preconcurrency import Glibc
 import SystemPackage
 
@@ -17,6 +18,8 @@ package func printMessage(_ message: some Message) throws {
 
 /// Runs a program's body and ends it with the documented status, the reason on standard error.
 package func stage(_ body: () async throws -> ExitStatus) async throws {
+    // Whoever started us may have left the API key open.
+    auton_keep_descriptors()
     let status: ExitStatus
     do {
         status = try await body()

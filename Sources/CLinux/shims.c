@@ -24,3 +24,5 @@ int auton_byte_is_locked(int fd, long byte) {
     struct flock lock = one_byte(byte);
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 ? lock.l_type != F_UNLCK : -1;
 }
+
+void auton_keep_descriptors(void) { close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC); }

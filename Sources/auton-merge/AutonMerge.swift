@@ -73,8 +73,8 @@ struct AutonMerge: AsyncParsableCommand {
     /// The recorded run that is repeated; nil if none is.
     private func recording(_ settings: Settings, _ mailbox: Mailbox) throws -> Mailbox? {
         if let named = schedule ?? environment("AUTON_SCHEDULE") { return Mailbox(FilePath(named)) }
-        let isLive = try settings.model.auth == .none || APIKey.find(settings) != nil
-        let uri = settings.model.uri ?? (isLive ? "" : "replay:01-minimal-boot"), scheme = "replay:"
+        func isLive() throws -> Bool { try settings.model.auth == .none || APIKey.find(settings) != nil }
+        let uri = try settings.model.uri ?? (isLive() ? "" : "replay:01-minimal-boot"), scheme = "replay:"
         guard uri.hasPrefix(scheme) else { return nil }
         let run = String(uri.dropFirst(scheme.count))
         for place in [FilePath(settings.paths.runs).appending(run), FilePath(run)]

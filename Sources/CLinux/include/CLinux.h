@@ -15,3 +15,6 @@ int auton_lock_byte(int fd, long byte);
 
 /// 1 if another open file description has the byte locked, 0 if none has, -1 on an error (F_OFD_GETLK).
 int auton_byte_is_locked(int fd, long byte);
+
+/// Has no program that we start from now on inherit what is open, but for 0 to 2 (close_range(2)).
+void auton_keep_descriptors(void);
