@@ -17,6 +17,8 @@ package struct Boot: Sendable {
     package var benches: [String]?
     /// In which order the tests run, and the init functions of a level: `reverse`, or a seed; nil for that of their names.
     package var order: String?
+    /// What is called in place of tests and is to end in a panic, suite.name; nil for none.
+    var panic: String?
     /// False: no tests, the kernel powers off when it is ready.
     package var runsTests = true
     /// Wall time until the boot counts as hung.
@@ -87,7 +89,8 @@ package struct Boot: Sendable {
             found.origin = witness.origin(of: reported, witness.events(in: log))
         }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
-        found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory)
+        // A panic that was asked for needs no explanation.
+        if panic == nil || ending != .panic { found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory) }
         return found
     }
 
@@ -131,6 +134,7 @@ package struct Boot: Sendable {
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
         if let order { arguments += ["-fw_cfg", "name=opt/auton/order,string=\(order)"] }
+        if let panic { arguments += ["-fw_cfg", "name=opt/auton/panic,string=\(panic)"] }
         if let benches {
             arguments += [
                 "-fw_cfg", "name=opt/auton/bench,string=" + (benches.isEmpty ? "all" : benches.joined(separator: ",,")),

@@ -14,10 +14,11 @@ package enum CheckName {
     static let console = "console"
     static let speed = "speed"
     static let boots = "boots"
+    static let panics = "panics"
 
     static let ofDiff = [changes] + DiffRules.names
     static let ofTree = [
-        build, boot, origin, counters, reproducible, regression, acceptance, newTests, console, speed, boots,
+        build, boot, origin, counters, reproducible, regression, acceptance, newTests, console, speed, boots, panics,
     ]
     /// All that the gate looks at, in its order.
     package static let all = ofDiff + ofTree

@@ -4,7 +4,7 @@ import SystemPackage
 
 /// The extended regular expressions of `acceptance/boot.console`, each of which must match a line of every boot's console.
 struct ExpectedLines {
-    private let expressions: [(pattern: String, expression: RegularExpression)]
+    private let expressions: [RegularExpression]
 
     var count: Int { expressions.count }
 
@@ -12,18 +12,12 @@ struct ExpectedLines {
     init?(in tree: FilePath) throws {
         let file = tree.appending("acceptance/boot.console")
         guard Files.exists(file), try Self.hasSources(tree.appending("boot")) else { return nil }
-        let patterns = try Files.readText(file).split(separator: "\n").map(String.init).filter { !$0.hasPrefix("#") }
-        expressions = try patterns.map { pattern in
-            guard let expression = RegularExpression(pattern) else {
-                throw AutonError(.badConfiguration, "not a regular expression: \(pattern)", at: "acceptance/boot.console")
-            }
-            return (pattern, expression)
-        }
+        expressions = try RegularExpression.list(in: file)
     }
 
     /// Those that no line matches.
     func absent(from console: [String]) -> [String] {
-        expressions.filter { _, expression in !console.contains(where: expression.matches) }.map(\.pattern)
+        expressions.filter { !console.contains(where: $0.matches) }.map(\.pattern)
     }
 
     /// The disk's boot sector and loader are no part of the kernel.

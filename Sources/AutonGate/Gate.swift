@@ -88,6 +88,9 @@ package struct Gate: Sendable {
                     let matrix = BootMatrix(tree: worktree.root, trial: trial, before: before, limits: limits)
                     judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
                 }
+                if !list.hasFailed {
+                    try await list.checkPanics(of: trial, base: base.record, in: worktree.root, demands.boots, limits)
+                }
             }
         }
         again?.cancel()
@@ -170,9 +173,11 @@ package struct Gate: Sendable {
                 let matrix = BootMatrix(tree: copy.root, trial: trial, before: [], limits: limits)
                 judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
             }
+            if !list.hasFailed { try await list.checkPanics(of: trial, base: nil, in: copy.root, demands.boots, limits) }
         }
         list.skipRest(of: [
             CheckName.build, CheckName.boot, CheckName.origin, CheckName.counters, CheckName.console, CheckName.boots,
+            CheckName.panics,
         ])
         judgement.checks = list.checks
         return judgement

@@ -8,7 +8,7 @@ import SystemPackage
 /// of them succeeded in full, so that a record is never the reason for asking less.
 package struct TreeRecord: Codable, Equatable, Sendable {
     /// Raised when the meaning changes; other records are as good as none.
-    private static let currentFormat = 3
+    private static let currentFormat = 4
 
     private var format = Self.currentFormat
     /// Other tools make another image of the same tree, which takes other counts.
@@ -18,14 +18,18 @@ package struct TreeRecord: Codable, Equatable, Sendable {
     package var tests: [TestResult]
     package var counts: InstructionCounts
     package var sections: [SectionSize]
+    /// What it has to end in a panic, suite.name.
+    var panics: [String]
 
     init(
-        image: String = "", tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = []
+        image: String = "", tests: [TestResult], counts: InstructionCounts = InstructionCounts(), sections: [SectionSize] = [],
+        panics: [String] = []
     ) {
         self.image = image
         self.tests = tests
         self.counts = counts
         self.sections = sections
+        self.panics = panics
     }
 
     var passed: [String] { tests.filter { $0.outcome == .ok }.map(\.name) }

@@ -13,9 +13,13 @@ struct Trial: Sendable {
     /// Empty if they cannot be read.
     var sections: [SectionSize]
     var hasMultiboot2: Bool
+    /// What the kernel has to end in a panic, suite.name, in order.
+    var panics: [String]
 
     /// What is kept of one that was good; nil if it was not.
-    var record: TreeRecord? { counts.map { TreeRecord(image: image, tests: boot.report.tests, counts: $0, sections: sections) } }
+    var record: TreeRecord? {
+        counts.map { TreeRecord(image: image, tests: boot.report.tests, counts: $0, sections: sections, panics: panics) }
+    }
 }
 
 extension Checklist {
@@ -53,7 +57,7 @@ extension Checklist {
         }
         return Trial(
             image: try await digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
-            hasMultiboot2: elf?.hasMultiboot2 ?? false)
+            hasMultiboot2: elf?.hasMultiboot2 ?? false, panics: elf?.panics ?? [])
     }
 
     /// A tree that was built before gave the same image then, whenever and wherever that was; one that was not gives it again.

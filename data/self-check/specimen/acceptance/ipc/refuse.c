@@ -1,0 +1,7 @@
+#include "harness.h"
+#include "refuse.h"
+
+KPANIC(ipc, refuse)
+{
+	refuse_sum();
+}

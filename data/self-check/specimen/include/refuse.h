@@ -1,0 +1,4 @@
+#pragma once
+
+/* Panics. */
+_Noreturn void refuse_sum(void);
