@@ -48,17 +48,11 @@ package struct Workspace: Sendable {
         let git = Git(directory: draft.appending(".git"), workTree: draft)
         try await git.run("init", "--quiet", "--initial-branch=main", draft.string)
         try Files.write(draft.appending(".git/info/exclude"), Array("/build/\n/.auton/\n".utf8), sync: true)
-        for name in names { try copyTree(source.appending(name), to: draft.appending(name)) }
+        for name in names { try Files.copyTree(source.appending(name), to: draft.appending(name)) }
         try await git.run("add", "--all")
         try await git.run("commit", "--quiet", "--message", "Start from the \(origin == .scaffold ? "scaffold" : "kernel")")
         _ = try Files.renameNew(draft, to: root)
         return try Workspace(root)
-    }
-
-    private static func copyTree(_ source: FilePath, to target: FilePath) throws {
-        guard Files.isDirectory(source) else { return try Files.write(target, try Files.read(source), sync: false) }
-        try Files.createDirectories(target)
-        for name in try Files.list(source) { try copyTree(source.appending(name), to: target.appending(name)) }
     }
 
     package func main() async throws -> String {
