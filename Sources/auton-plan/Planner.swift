@@ -62,7 +62,10 @@ struct Planner {
         let closing = SubmitPlan(replan: true) { draft in
             // All may be dropped: then there is no new task, which a first plan may not be.
             let nothingNew = draft.tasks.isEmpty && composition == nil
+            // What was found once is to be found by a test from then on.
+            let untested = composition != nil && !draft.tasks.contains { $0.role == .tester }
             return (nothingNew ? [] : check.problems(in: draft.tasks)) + Self.problems(in: draft, blocked: blocked)
+                + (untested ? ["no tester task: what is wrong in company wants a test that fails as long as it is"] : [])
         }
         var request = "The goal:\n\n\(goal)\n\nThe tasks so far:\n\n\(try stateTable())\n"
         for task in try blocked.map({ try mailbox.get(Blocked.self, $0) }) {

@@ -99,8 +99,17 @@ import Testing
         try scene.mailbox.file(
             Composition(
                 commit: main, tree: await workspace.git.tree(of: main), configurations: [], interactions: [found], console: []))
+        var test = plannedTask("boot-check")
+        test.role = .tester
+        test.depends = ["boot-fix"]
+        test.paths = ["tests/boot_fix.c"]
+        test.accept = ["boot.in_company"]
         try scene.prepareReply("plan-2", 1, plan: [plannedTask("boot-fix")], amendments: [])
-        #expect(try await scene.plan("--replan").output == "boot-fix\n")
+        try scene.prepareReply("plan-2", 2, plan: [plannedTask("boot-fix"), test], amendments: [])
+        #expect(try await scene.plan("--replan").output == "boot-fix\nboot-check\n")
+        #expect(
+            try scene.news("plan-2", 2)
+                == "The plan does not hold:\n- no tester task: what is wrong in company wants a test that fails as long as it is")
         #expect(
             try scene.news("plan-2", 1).contains(
                 "## What is one thing alone and another in company\n\n### boot.prints: ok alone, not-ok combined\n\ngot: garbage"
