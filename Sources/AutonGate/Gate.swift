@@ -70,10 +70,13 @@ package struct Gate: Sendable {
         judgement.change = change.summary(base: base)
         let again = list.hasFailed ? nil : buildAgain(commit, trees, name, builds)
         defer { again?.cancel() }
-        if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, limits: limits) {
+        let before = TreeRecord.find(tree: trees[0], in: workspace)
+        // A merge is often the tree of the verdict that came just before.
+        let known = isOfMain ? before : nil
+        if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, known: known, limits: limits) {
             judgement.take(trial)
             if !list.hasFailed, let record = trial.record {
-                try await list.checkReproducible(record, before: TreeRecord.find(tree: trees[0], in: workspace), again: again)
+                try await list.checkReproducible(record, before: before, again: again)
                 if !list.hasFailed { try record.save(tree: trees[0], in: workspace) }
             }
             if !list.hasFailed, let record = trial.record {

@@ -27,8 +27,11 @@ extension Checklist {
     ///
     /// Time passes in the first boot as on any machine, and that one is believed of the tests: in the two that count
     /// instructions, at once after it, no interrupt comes at another place than before, so that a kernel could pass there
-    /// that fails now and then everywhere else.
-    mutating func buildAndBoot(_ directory: FilePath, limits: RunLimits) async throws -> Trial? {
+    /// that fails now and then everywhere else. What one image takes in instructions is always the same: it is not measured
+    /// again if it is known.
+    ///
+    /// - Parameter known: what was seen of this tree before; nil for nothing.
+    mutating func buildAndBoot(_ directory: FilePath, known: TreeRecord? = nil, limits: RunLimits) async throws -> Trial? {
         let build = try await Build.run(in: directory, limits: limits)
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
         let sizes = elf?.sizes ?? []
@@ -37,7 +40,7 @@ extension Checklist {
             passed: sizes.isEmpty ? "" : "\(Text.grouped(sizes.reduce(0) { $0 + ($1.bytes >> 10) })) KiB",
             evidence: build.diagnostics)
         guard build.succeeded else { return nil }
-        async let digest = Tools.digest(of: build.image)
+        let digest = try await Tools.digest(of: build.image)
         let boot = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
@@ -45,7 +48,11 @@ extension Checklist {
             passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
             evidence: boot.evidence)
         var counts: InstructionCounts?
-        if !hasFailed {
+        if let known, known.image == digest, !hasFailed {
+            counts = known.counts
+            skip(CheckName.origin, because: Self.sameImage)
+            skip(CheckName.counters, because: Self.sameImage)
+        } else if !hasFailed {
             let measurement = try await Measurement.take(of: build.image, seconds: limits.bootSeconds)
             counts = measurement.counts
             let tests = Text.count(measurement.counts.tests.count, "test")
@@ -56,9 +63,12 @@ extension Checklist {
                 evidence: measurement.evidence)
         }
         return Trial(
-            image: try await digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
+            image: digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
             hasMultiboot2: elf?.hasMultiboot2 ?? false, panics: elf?.panics ?? [])
     }
+
+    /// Why a check was skipped that the same image has passed.
+    private static let sameImage = "the image is the one that was measured before"
 
     /// A tree that was built before gave the same image then, whenever and wherever that was; one that was not gives it again.
     ///

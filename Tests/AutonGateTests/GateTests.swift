@@ -169,6 +169,12 @@ import Testing
         #expect(onMain.accepted)
         let fromNothing = try await main.judge(commit: commit, base: first, task: task, purpose: "b")
         #expect(fromNothing.checks.first { $0.name == "reproducible" }?.status == .passed)
+        // One image has one measure.
+        func measuring(_ judgement: Judgement) -> [Check.Status] {
+            judgement.checks.filter { ["origin", "counters"].contains($0.name) }.map(\.status)
+        }
+        #expect(measuring(onMain) == [.passed, .passed] && measuring(fromNothing) == [.skipped, .skipped])
+        #expect(fromNothing.accepted && fromNothing.counters == onMain.counters && fromNothing.counters != nil)
         // What is damaged there shows as soon as the same tree is built from nothing.
         let text = try #require(bytes.firstRange(of: Array("zqzqzqzq".utf8)))
         try Files.write(object, bytes[..<text.lowerBound] + Array("qzqzqzqz".utf8) + bytes[text.upperBound...], sync: false)
@@ -177,6 +183,7 @@ import Testing
         #expect(failure(damaged) == [])
         let found = try await main.judge(commit: next, base: first, task: task, purpose: "d")
         #expect(found.checks.first { $0.name == "reproducible" }?.status == .failed)
+        #expect(measuring(found) == [.passed, .passed])
     }
 
     /// What is built twice, at another time and in another directory, is one image. The assembler reads a clock here, and the
