@@ -29,7 +29,11 @@ ifneq ($(UNSAFE_NO_SANDBOX),)
 $(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
 endif
 
-.PHONY: help deps deps-dev build run watch status boot kernel replay provenance test interactions lint bench bench-model bench-compose fake-model install clean
+TARGETS := help deps deps-dev build status boot kernel replay provenance test interactions lint bench bench-model bench-compose fake-model install clean
+.PHONY: run watch $(TARGETS)
+# The API key is for the front, which hands it on; no compiler has it in its environment.
+$(TARGETS): export ANTHROPIC_API_KEY :=
+$(TARGETS): export ANTHROPIC_AUTH_TOKEN :=
 .DEFAULT_GOAL := help
 
 help:

@@ -42,7 +42,7 @@ let package = Package(
         .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
         .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
-        .executableTarget(name: "auton-config", dependencies: ["AutonCommand"]),
+        .executableTarget(name: "auton-config", dependencies: ["AutonModel", "AutonCommand"]),
         .executableTarget(
             name: "auton-bench", dependencies: ["AutonModel", "AutonKit", "AutonMessages", argumentParser, system]),
         .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),

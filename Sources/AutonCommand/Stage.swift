@@ -30,7 +30,8 @@ package func stage(_ body: () async throws -> ExitStatus) async throws {
         complain("unexpected: \(error)")
         status = .bug
     }
-    throw ArgumentParser.ExitCode(flushed(status).rawValue)
+    // Not by exit(3): what it tears down may be in use by a thread of a library's still.
+    _exit(flushed(status).rawValue)
 }
 
 /// What is on standard output is data: a program whose data did not get there has not succeeded.

@@ -108,10 +108,10 @@ extension JSONDecoder {
     package func decode<T: Decodable>(_ type: T.Type, fromJSON bytes: [UInt8]) throws -> T {
         do {
             return try decode(type, from: Data(bytes))
-        } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
-            let place = JSONScanner.fault(in: bytes)
+        } catch let error as DecodingError {
+            guard let place = JSONScanner.fault(in: bytes) else { throw error }
             throw DecodingError.dataCorrupted(
-                place.map { DecodingError.Context(codingPath: [], debugDescription: "not valid JSON at \($0)") } ?? context)
+                DecodingError.Context(codingPath: [], debugDescription: "not valid JSON at \(place)"))
         }
     }
 }

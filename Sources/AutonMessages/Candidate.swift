@@ -14,12 +14,20 @@ package struct TokenUsage: Codable, Sendable, Equatable {
 
     package static func + (a: TokenUsage, b: TokenUsage) -> TokenUsage {
         TokenUsage(
-            input: a.input + b.input, cacheCreation: a.cacheCreation + b.cacheCreation,
-            cacheRead: a.cacheRead + b.cacheRead, output: a.output + b.output)
+            input: a.input.addingUpToLimit(b.input), cacheCreation: a.cacheCreation.addingUpToLimit(b.cacheCreation),
+            cacheRead: a.cacheRead.addingUpToLimit(b.cacheRead), output: a.output.addingUpToLimit(b.output))
     }
 
     /// All input tokens, cached or not.
-    package var allInput: Int { input + cacheCreation + cacheRead }
+    package var allInput: Int { input.addingUpToLimit(cacheCreation).addingUpToLimit(cacheRead) }
+}
+
+extension Int {
+    /// The sum, or the largest number if it does not fit: servers may say what they like. For counts, which are not negative.
+    package func addingUpToLimit(_ other: Int) -> Int {
+        let (sum, tooLarge) = addingReportingOverflow(other)
+        return tooLarge ? .max : sum
+    }
 }
 
 /// The conversation that a message came out of.

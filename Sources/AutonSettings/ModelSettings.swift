@@ -92,7 +92,7 @@ extension Setting {
 extension Allowed where Value == String {
     /// A command may be several lines of a shell's.
     fileprivate static var answerer: Self {
-        Allowed(inWords: "text, and a URL only \(noUser)") { text in
+        Allowed(inWords: "text, and a URL only whole and \(noUser)") { text in
             let scheme = text.prefix { $0 != ":" }.lowercased()
             return scheme == "http" || scheme == "https" ? webAddress.contains(text) : !text.isEmpty
         }

@@ -5,7 +5,8 @@ extension Settings {
     package struct SandboxLimits: Sendable {
         package var seconds = 60
         package var maxSeconds = 300
-        package var memoryMiB = 2048
+        /// As much as QEMU takes of it with 4 GiB for its guest, the largest machine of the gate's.
+        package var memoryMiB = 6144
         package var totalMemoryMiB = 4096
         package var processes = 256
         package var fileMiB = 64

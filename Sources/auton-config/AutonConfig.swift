@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutonCommand
 import AutonKit
+import AutonModel
 import AutonSettings
 
 @main
@@ -64,7 +65,9 @@ struct CheckCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stage {
-            _ = try APIKey.find(source.load())
+            let settings = try source.load()
+            _ = try APIKey.find(settings)
+            _ = try PriceTable(settings)
             return .done
         }
     }

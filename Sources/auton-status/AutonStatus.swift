@@ -27,6 +27,9 @@ struct AutonStatus: AsyncParsableCommand {
     @Flag(help: "Print the id of main's tree without its protected part: what a recording is known by.")
     var tree = false
 
+    @Flag(help: "Print the id of the tree that main began with, likewise.")
+    var begun = false
+
     @Flag(help: "Print all of it as JSON.")
     var json = false
 
@@ -44,9 +47,11 @@ struct AutonStatus: AsyncParsableCommand {
                 try Follower(log: mailbox.root.appending("log/progress")).run()
                 return .done
             }
-            if tree {
+            if tree || begun {
                 let workspace = try settings.openWorkspace()
-                print(try await workspace.agentTree(of: workspace.main()))
+                print(
+                    try await workspace.agentTree(
+                        of: begun ? workspace.git.run("rev-list", "--max-parents=0", "main") : workspace.main()))
                 return .done
             }
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }

@@ -29,7 +29,7 @@ struct Summary: Codable {
     var tasks: [Task]
     /// Verdicts that were reached without a sandbox.
     var unsandboxed: Int
-    /// Attempts filed, over all tasks.
+    /// Attempts begun, over all tasks.
     var attempts: Int
     var merged: Int
     /// Tasks that a re-plan has put others in the place of, and tasks that it has dropped.
@@ -50,7 +50,12 @@ struct Summary: Codable {
                 id: task.id, role: task.role, title: task.title, attempts: mailbox.latestAttempt(of: task.id),
                 state: state.summary)
         }
-        attempts = tasks.reduce(0) { $0 + $1.attempts }
+        attempts = tasks.reduce(0) { sum, task in
+            sum
+                + (1...task.attempts).count {
+                    Files.exists(mailbox.transcript(AttemptID(task: task.id, attempt: $0).description))
+                }
+        }
         unsandboxed = try mailbox.all(Verdict.self).count { $0.unsandboxed == true }
         merged = states.count { $0.state == .merged }
         replaced = states.count { if case .replaced = $0.state { true } else { false } }
@@ -59,6 +64,11 @@ struct Summary: Codable {
             asked.plans.compactMap(\.provenance) + asked.candidates.map(\.provenance) + asked.reviews.map(\.provenance)
         usage = conversations.reduce(TokenUsage()) { $0 + $1.usage }
         turns = conversations.reduce(0) { $0 + $1.turns }
+        // What came to no plan, candidate or review was asked too, if that was metered.
+        if let budget, budget.turns > turns {
+            turns = budget.turns
+            usage = budget.usage
+        }
         let open = states.filter { entry in
             switch entry.state {
             case .merged, .replaced, .dropped: false

@@ -10,9 +10,10 @@ import Testing
     private static let corpus = Program.package.appending("Tests/Interactions")
     /// All of them take minutes: `make interactions`.
     private static let some = ["clean-helpers", "global-lock", "masked"]
+    private static let wantsAll = environment("AUTON_INTERACTIONS") == "all"
     static let names =
-        environment("AUTON_INTERACTIONS") == "all"
-        ? try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }.sorted() : some
+        wantsAll ? try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }.sorted() : some
+    private static let planted = names.filter { !$0.hasPrefix("clean-") }
 
     /// What a case's `expect` says; README of the corpus has the words.
     private struct Expectation {
@@ -39,9 +40,7 @@ import Testing
     @Test(arguments: names) func isFoundAndBlamed(_ name: String) async throws {
         let place = Self.corpus.appending(name)
         let (workspace, tasks) = try await prepare(place)
-        let outcome = try await Program.run(
-            "auton-compose",
-            tasks + ["--json", "--workspace", workspace.root.string, "--mailbox", directory["mailbox"].string])
+        let outcome = try await compose(tasks, in: workspace)
         let expected = Expectation(try Files.readText(place.appending("expect")))
         #expect(outcome.status == (expected.guilty.isEmpty ? 0 : 1), "\(outcome.errors)")
         let found = try Mailbox.decode(Composition.self, from: Array(outcome.output.utf8))
@@ -54,6 +53,22 @@ import Testing
         for fact in expected.shown {
             #expect(found.interactions.contains { Self.agrees($0, fact) && Set($0.blamed ?? []) == expected.guilty }, "\(fact)")
         }
+    }
+
+    /// With one of the guilty left out nothing is to be found.
+    @Test(.enabled(if: wantsAll, "make interactions"), arguments: planted) func theOthersAreClean(_ name: String) async throws {
+        let place = Self.corpus.appending(name)
+        let (workspace, tasks) = try await prepare(place)
+        let guilty = Expectation(try Files.readText(place.appending("expect"))).guilty
+        let outcome = try await compose(tasks.filter { $0 != guilty.min() }, in: workspace)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        #expect(try Mailbox.decode(Composition.self, from: Array(outcome.output.utf8)).interactions == [])
+    }
+
+    private func compose(_ tasks: [String], in workspace: Workspace) async throws -> Outcome {
+        try await Program.run(
+            "auton-compose",
+            tasks + ["--json", "--workspace", workspace.root.string, "--mailbox", directory["mailbox"].string])
     }
 
     private static func agrees(_ interaction: Interaction, _ fact: [String]) -> Bool {

@@ -207,6 +207,23 @@ import Testing
         again.environment["AUTON_MODEL"] = nil
         #expect(try await again.run().ending == .exited(69))
         #expect(try run.directory.read("asked").contains("Count up and down"))
+        // Nor is one forgotten that comes after others.
+        #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
+        #expect(try await run.auton("run", "Count in threes").status == 69)
+        try run.directory.write("asked", "")
+        #expect(try await again.run().ending == .exited(69))
+        #expect(try run.directory.read("asked").contains("Count in threes"))
+    }
+
+    @Test(arguments: [
+        ("", 64, "no goal, and nothing is begun"), (" \n", 64, "the goal is empty"), ("x", 65, "the goal is over 65536 bytes"),
+    ])
+    func aGoalThatIsNone(goal: String, status: Int32, error: String) async throws {
+        let run = try LoopRun()
+        var command = run.command("run", goal == "x" ? String(repeating: goal, count: 65_537) : goal)
+        command.environment["AUTON_MODEL"] = goal.isEmpty ? command.environment["AUTON_MODEL"] : nil
+        let result = try await command.run()
+        #expect(result.ending == .exited(status) && result.errors.text == "auton: \(error)\n", "\(result.errors.text)")
     }
 
     @Test(arguments: ["run", "replay", "watch", "record", "boot", "reset"])
@@ -248,14 +265,6 @@ import Testing
                 "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT): "
             ))
         #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
-    }
-
-    /// Planning that fails on bad input ends the loop with the reason.
-    @Test func aGoalThatIsTooLongEndsTheLoopWithTheReason() async throws {
-        let run = try LoopRun()
-        let outcome = try await run.auton("run", String(repeating: "x", count: 65_537))
-        #expect(outcome.status == 65)
-        #expect(outcome.errors.contains("auton: stopped by an error: goal plan: auton-plan: the goal is over 65536 bytes"))
     }
 
     @Test func noSuchRecordingOrTransport() async throws {

@@ -112,6 +112,34 @@ import Testing
         #expect(try having("mailbox") + having("workspace") == [])
     }
 
+    /// What make starts beside the front, such as the compilers, has no key.
+    @Test func makeGivesTheKeyToTheFrontAlone() async throws {
+        let run = try LoopRun()
+        try run.directory.write("bin/swift", "#!/bin/sh\nenv >>\"$SEEN\"\n")
+        chmod(run.directory["bin/swift"].string, 0o755)
+        func make(_ target: String) async throws -> CommandResult {
+            var command = run.command()
+            command.program = "make"
+            command.arguments = ["-C", Program.package.string, target]
+            command.environment["PATH"] = "\(run.directory["bin"]):\(environment("PATH") ?? "")"
+            command.environment["SEEN"] = run.directory["seen"].string
+            command.environment["AUTON_MAILBOX"] = run.directory["mailbox"].string
+            command.environment["AUTON_WORKSPACE"] = run.directory["workspace"].string
+            command.environment["AUTON_MODEL"] = nil
+            command.environment["ANTHROPIC_BASE_URL"] = "http://127.0.0.1:1"
+            command.environment["AUTON_MODEL_RETRIES"] = "0"
+            command.environment["ANTHROPIC_API_KEY"] = Self.secret
+            command.environment["GOAL"] = "Count"
+            return try await command.run()
+        }
+        _ = try await make("status")
+        // It got there: with no key nobody would be asked.
+        let ran = try await make("run")
+        #expect((ran.output.text + ran.errors.text).contains("Failed to connect to 127.0.0.1 port 1 "))
+        let seen = try run.directory.read("seen")
+        #expect(seen.contains("GOAL=Count") && !seen.contains(Self.secret))
+    }
+
     @Test func theSandboxsLimitsReachTheAgentsTools() async throws {
         let run = try LoopRun()
         #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)

@@ -3,9 +3,10 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The recorded runs, replayed through the real programs, compilers and boots.
+/// The first recorded run, replayed through the real programs, compilers and boots; `make provenance` replays all.
 @Suite struct ReplayTests {
-    static let runs = Program.package.appending("runs")
+    private static let runs = Program.package.appending("runs")
+    private static let name = "01-minimal-boot"
 
     private func replay(_ name: String, _ run: LoopRun) async throws -> Outcome {
         var command = run.command("replay", name)
@@ -15,9 +16,9 @@ import Testing
         return Outcome(status: status, output: result.output.text, errors: result.errors.text)
     }
 
-    @Test(arguments: try Files.list(runs).filter { Files.isDirectory(runs.appending($0)) })
-    func arrivesAtTheRecordedTree(_ name: String) async throws {
+    @Test func arrivesAtTheRecordedTree() async throws {
         let run = try LoopRun()
+        let name = Self.name
         let outcome = try await replay(name, run)
         #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
         let tree = try Files.readText(Self.runs.appending(name).appending("tree"))
@@ -28,12 +29,51 @@ import Testing
             "to look at it: git -C \(place)/workspace log --stat; \(Program.package)/auton status --mailbox \(place)/mailbox\n"
         #expect(outcome.output.hasSuffix("\n" + look))
         #expect(outcome.output.contains("\n    AUTON kernel 0.1 x86_64\n"))
+
+        // Recorded once more it is the same, and its kernel the workspace's.
+        var record = run.command("record", "again")
+        record.environment.merge([
+            "AUTON_MAILBOX": "\(place)/mailbox", "AUTON_WORKSPACE": "\(place)/workspace", "AUTON_RUNS": "runs",
+            "AUTON_KERNEL": "kernel",
+        ]) { $1 }
+        try Files.createDirectories(run.directory["kernel"])
+        #expect(try await record.run().output.text == "recorded in runs/again; the kernel is in kernel\n")
+        #expect(try run.directory.read("runs/again/tree") == tree)
+        #expect(try run.directory.read("runs/again/goal.txt") == Files.readText(Self.runs.appending(name).appending("goal.txt")))
+        var difference = Command("diff", ["-r", "-x", ".git", "-x", ".auton", "-x", "build", "kernel", "\(place)/workspace"])
+        difference.directory = run.directory.path
+        #expect(try await difference.run().succeeded)
+        // It began with the protected part alone; one that begins with what it left comes after it.
+        #expect(!Files.exists(run.directory["runs/again/after"]))
+        var plan = run.command("plan", "--on-kernel", "--from", "input/plan.json")
+        plan.environment["AUTON_KERNEL"] = "kernel"
+        #expect(try await plan.run().ending == .exited(0))
+        record.arguments[record.arguments.count - 1] = "more"
+        record.environment["AUTON_WORKSPACE"] = "workspace"
+        #expect(try await record.run().ending == .exited(0))
+        #expect(try run.directory.read("runs/more/after") == "again\n")
+    }
+
+    @Test func recordingsThatComeAfterOneAnother() async throws {
+        let run = try LoopRun()
+        for (name, before) in [("a", "b"), ("b", "a"), ("c", "gone")] {
+            try run.directory.write("runs/\(name)/after", "\(before)\n")
+            try run.directory.write("runs/\(name)/transcript/plan-1.jsonl", "")
+        }
+        for (name, status, error) in [
+            ("a", 65, "a recording that comes after itself: a"), ("c", 78, "no recording gone (there are: a b c )"),
+        ] {
+            var command = run.command("replay", name)
+            command.environment["AUTON_RUNS"] = "runs"
+            let result = try await command.run()
+            #expect(result.ending == .exited(Int32(status)) && result.errors.text == "auton: \(error)\n")
+        }
     }
 
     /// The spec has moved on since the recording, so that no tree on the way is the recorded one; the agents' part still is.
     @Test func anotherTreeThanTheRecordedOneIsNoSuccess() async throws {
         let run = try LoopRun()
-        let name = "01-minimal-boot"
+        let name = Self.name
         try LoopRun.copy(Program.package.appending("kernel"), to: run.directory["kernel"])
         try run.directory.write("kernel/spec/more.md", "# more\n")
         try LoopRun.copy(Self.runs.appending(name), to: run.directory["runs/\(name)"])

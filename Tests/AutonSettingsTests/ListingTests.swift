@@ -90,6 +90,9 @@ import Testing
     @Test func withoutAFileAllIsWell() async throws {
         #expect(try await ConfigRun().config("check") == Outcome(status: 0))
         #expect(try await ConfigRun("").config("check") == Outcome(status: 0))
+        #expect(
+            try await ConfigRun("[prices.\"foo\"]\ninput = 1\n").config("check")
+                == Outcome(status: 78, errors: "auton-config: prices.\"foo\" needs input and output\n"))
     }
 
     /// `auton-config --example >auton.example.toml` mends it.

@@ -49,7 +49,7 @@ import Testing
         ("model.name = 5", "1:1: model.name must be a line of text, not 5"),
         ("model.name = \"\"", "1:1: model.name must be a line of text, not \"\""),
         ("paths.mailbox = \"a\\nb\"", "1:1: paths.mailbox must be a line of text, not \"a\\nb\""),
-        ("model.uri = \"\"", "1:1: model.uri must be text, and a URL only \(Self.noUser), not \"\""),
+        ("model.uri = \"\"", "1:1: model.uri must be text, and a URL only whole and \(Self.noUser), not \"\""),
         ("model.effort = \"hihg\"", "1:1: model.effort must be \"low\", \"medium\", \"high\" or \"max\", not \"hihg\""),
         (
             "model.base_url = \"ftp://x\"",

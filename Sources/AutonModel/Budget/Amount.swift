@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// Dollars and tokens. What has no price adds tokens alone.
 package struct Amount: Sendable, Equatable, CustomStringConvertible {
     package var usd = Money.zero

@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// What a run has used of its budget.
 package struct BudgetSummary: Sendable, Equatable {
     package struct Totals: Sendable, Equatable {
@@ -12,6 +14,9 @@ package struct BudgetSummary: Sendable, Equatable {
     }
 
     package var run: Totals
+    /// Turns that were answered, and what they used by what the answers said.
+    package var turns: Int
+    package var usage: TokenUsage
     /// By task; `plan` is the Manager's.
     package var tasks: [String: Totals]
     package var caps: Caps
@@ -22,6 +27,8 @@ package struct BudgetSummary: Sendable, Equatable {
                 spent: totals.spent, reserved: totals.reserved, abandoned: totals.abandoned, seconds: Double(totals.time) / 1000)
         }
         run = totals(book.run)
+        turns = book.turns
+        usage = book.usage
         tasks = book.tasks.mapValues(totals)
         self.caps = caps
     }

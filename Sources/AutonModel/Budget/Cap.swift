@@ -1,4 +1,5 @@
 import AutonKit
+import AutonMessages
 import Glibc
 
 /// One cap as it stands when a turn is about to be taken. Amounts are picodollars, tokens or milliseconds.

@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// The running totals of a ledger, line by line.
 struct LedgerBook {
     /// The totals of the run, or of a task.
@@ -27,6 +29,9 @@ struct LedgerBook {
     }
 
     private(set) var run = Totals()
+    /// Turns that were settled, and what they used.
+    private(set) var turns = 0
+    private(set) var usage = TokenUsage()
     private(set) var tasks: [String: Totals] = [:]
     /// A turn has one open reservation at most: a new one abandons the old one.
     private(set) var open: [Turn: Reservation] = [:]
@@ -53,6 +58,10 @@ struct LedgerBook {
         }
         change(&totals)
         change(&run)
+        if line.event == .settle {
+            turns += 1
+            usage = usage + line.usage
+        }
         if line.event == .reserve { open[line.turn] = Reservation(line: line, place: place) }
         if line.event == .warned { warned.insert(Cap.name(line)) }
         let work = Work(task: task, process: line.process)

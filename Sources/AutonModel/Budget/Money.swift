@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// An amount of money: a whole number of picodollars (1e-12 USD), so that sums are exact.
 ///
 /// The cheapest token that anyone sells costs some thousands of them, the largest amount is 9.2 million dollars. An
@@ -54,13 +56,5 @@ package struct Money: Sendable, Hashable, Comparable, CustomStringConvertible {
     package static func * (tokens: Int, price: Money) -> Money {
         let (product, tooLarge) = max(0, tokens).multipliedReportingOverflow(by: price.picodollars)
         return Money(picodollars: tooLarge ? .max : product)
-    }
-}
-
-extension Int {
-    /// The sum, or the largest number if it does not fit. For counts, which are not negative.
-    func addingUpToLimit(_ other: Int) -> Int {
-        let (sum, tooLarge) = addingReportingOverflow(other)
-        return tooLarge ? .max : sum
     }
 }

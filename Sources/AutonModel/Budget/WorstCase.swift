@@ -1,3 +1,5 @@
+import AutonMessages
+
 /// The most that a turn can use.
 package struct WorstCase: Sendable, Equatable {
     /// Tokens of the prompt, cached or not.
