@@ -430,22 +430,24 @@ KTEST(mm, paging_user)
 
 /* ---- no memory for tables ---- */
 
-/* With 0, 1, 2… frames left, until it can be done: how many that took; 99: it left something behind while it could not. */
-static unsigned frames_taken(paddr_t root, const paddr_t *spare, unsigned spares, int (*fn)(paddr_t root), bool (*undone)(paddr_t root))
+enum { SPARES = 16, FAILED = 99 };
+
+static paddr_t spare[SPARES];
+static unsigned spared;
+
+/* With 0, 1, 2… frames free, until it can be done: how many that took; FAILED: it left something behind while it could not. */
+static unsigned frames_taken(paddr_t root, int (*fn)(paddr_t root), bool (*undone)(paddr_t root))
 {
 	for (unsigned n = 0;; n++) {
-		const uint64_t before = free_frames();
 		const int err = fn(root);
 
 		if (err == 0)
 			return n;
-		if (err != -ENOMEM || free_frames() != before || before != n || !undone(root) || n == spares)
-			return 99;
-		frame_free(spare[n]);
+		if (err != -ENOMEM || free_frames() != n || !undone(root) || spared == SPARES)
+			return FAILED;
+		frame_free(spare[spared++]);
 	}
 }
-
-enum { SPARES = 8 };
 
 /* Tables on three levels, either side of a border that all have. */
 static int map_across(paddr_t root)
@@ -478,17 +480,28 @@ static int create(paddr_t root)
 	return err ? err : pt_destroy(other);
 }
 
-static bool nothing_mapped(paddr_t root)
+static bool not_across(paddr_t root)
 {
-	return look(root, (1ull << 39) - PAGE_SIZE).level[3] == 0 && look(root, 1ull << 39).level[3] == 0 &&
-		look(root, 3ull << 39).level[3] == 0;
+	return is_hole(root, (1ull << 39) - PAGE_SIZE) && is_hole(root, 1ull << 39);
+}
+
+static bool not_mixed(paddr_t root)
+{
+	for (unsigned page = 0; page < 514; page++)
+		if (!is_hole(root, (3ull << 39) + LARGE - PAGE_SIZE + page * PAGE_SIZE))
+			return false;
+	return true;
 }
 
 static bool still_large(paddr_t root)
 {
 	return is_leaf(root, (1ull << 40) + 500 * PAGE_SIZE, FAR_PA, LARGE, VM_WRITE) &&
-		is_leaf(root, (1ull << 40) + LARGE, FAR_PA + LARGE, LARGE, VM_WRITE) &&
-		is_leaf(root, (1ull << 40) + 8 * LARGE + 500 * PAGE_SIZE, FAR_PA, LARGE, VM_WRITE);
+		is_leaf(root, (1ull << 40) + LARGE, FAR_PA + LARGE, LARGE, VM_WRITE);
+}
+
+static bool still_there(paddr_t root)
+{
+	return is_leaf(root, (1ull << 40) + 8 * LARGE + 500 * PAGE_SIZE, FAR_PA, LARGE, VM_WRITE);
 }
 
 static bool always(paddr_t root)
@@ -499,28 +512,29 @@ static bool always(paddr_t root)
 KTEST(mm, paging_oom)
 {
 	static int (*const works[])(paddr_t) = { map_across, map_mixed, protect_part, unmap_part, create };
-	static bool (*const undone[])(paddr_t) = { nothing_mapped, nothing_mapped, still_large, still_large, always };
+	static bool (*const undone[])(paddr_t) = { not_across, not_mixed, still_large, still_there, always };
 	static const unsigned wanted[] = { 6, 4, 2, 1, 1 };
 	const uint64_t before = free_frames();
 
-	for (unsigned i = 0; i < 5; i++) {
-		paddr_t root, spare[SPARES], all;
-		unsigned taken;
+	unsigned taken[5];
+	paddr_t root, all;
 
-		KASSERT_EQ(pt_create(&root), 0);
-		KASSERT_EQ(pt_map(root, 1ull << 40, FAR_PA, 2 * LARGE, VM_WRITE), 0);
-		KASSERT_EQ(pt_map(root, (1ull << 40) + 8 * LARGE, FAR_PA, LARGE, VM_WRITE), 0);
-		for (unsigned j = 0; j < SPARES; j++)
-			KASSERT_EQ(frame_alloc(0, &spare[j]), 0);
-		all = hog();
-		taken = frames_taken(root, spare, SPARES, works[i], undone[i]);
-		unhog(all);
-		for (unsigned j = taken > SPARES ? SPARES : taken; j < SPARES; j++)
-			frame_free(spare[j]);
-		KASSERT_EQ(taken, wanted[i]);
-		KASSERT_EQ(pt_destroy(root), 0);
-		KASSERT_EQ(free_frames(), before);
-	}
+	KASSERT_EQ(pt_create(&root), 0);
+	KASSERT_EQ(pt_map(root, 1ull << 40, FAR_PA, 2 * LARGE, VM_WRITE), 0);
+	KASSERT_EQ(pt_map(root, (1ull << 40) + 8 * LARGE, FAR_PA, LARGE, VM_WRITE), 0);
+	for (unsigned i = 0; i < SPARES; i++)
+		KASSERT_EQ(frame_alloc(0, &spare[i]), 0);
+	spared = 0;
+	all = hog();
+	for (unsigned i = 0; i < 5; i++)
+		taken[i] = i && taken[i - 1] == FAILED ? FAILED : frames_taken(root, works[i], undone[i]);
+	unhog(all);
+	while (spared < SPARES)
+		frame_free(spare[spared++]);
+	for (unsigned i = 0; i < 5; i++)
+		KASSERT_EQ(taken[i], wanted[i]);
+	KASSERT_EQ(pt_destroy(root), 0);
+	KASSERT_EQ(free_frames(), before);
 }
 
 /* ---- many roots ---- */
