@@ -200,7 +200,7 @@ KBENCH(mm, kmalloc_kfree_64)
 /* In boots that count instructions. */
 KTEST(mm, kmalloc_cost)
 {
-	enum { CEILING = 80 };
+	enum { CEILING = 120 };
 	uint64_t cost;
 
 	if (!memory_counting())

@@ -537,6 +537,30 @@ KTEST(mm, paging_oom)
 	KASSERT_EQ(free_frames(), before);
 }
 
+/* As many as are then taken. */
+KTEST(mm, paging_missing)
+{
+	uint64_t seed = harness_seed();
+	paddr_t root;
+
+	KASSERT_EQ(pt_create(&root), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		const uint64_t r = harness_random(&seed), spread = 39 - 9 * (r & 1);
+		const vaddr_t va = (((r >> 8 & 7) << spread) + ((r >> 16 & 1023) << PAGE_SHIFT) + ((r >> 32 & 3) << 21)) % HALF;
+		const size_t len = (1 + (r >> 40 & (i % 8 ? 7 : 2047))) * PAGE_SIZE;
+		const uint64_t before = free_frames();
+		const size_t missing = pt_missing(root, va, len);
+		/* not aligned like the address: page by page */
+		const int err = pt_map(root, va, FAR_PA + (va + PAGE_SIZE) % LARGE, len, VM_READ);
+
+		KASSERT_EQ(before - free_frames(), err ? 0 : missing);
+		if (err == 0)
+			KASSERT_EQ(pt_missing(root, va, len), 0);
+	}
+	KASSERT_EQ(pt_missing(root, HALF - PAGE_SIZE, PAGE_SIZE), 3);
+	KASSERT_EQ(pt_destroy(root), 0);
+}
+
 /* ---- many roots ---- */
 
 enum { ROOTS = 100 };
