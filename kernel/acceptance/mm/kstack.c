@@ -172,8 +172,6 @@ KTEST(mm, kstack_smp)
 {
 	uint32_t working = memory_processors();
 
-	if (working == 1)
-		KSKIP("one processor");
 	wrong = 0;
 	KASSERT_EQ(cpu_on_each(make_and_free, &working), 0);
 	KASSERT_EQ(wrong, 0);
