@@ -218,12 +218,10 @@ KTEST(mm, kspace_direct)
 
 KTEST(mm, frames_high)
 {
-	enum { SOME = 64 };
 	const struct boot_info *info = boot_info();
-	uint64_t usable = 0, high = 0;
+	uint64_t usable = 0, high = 0, wrong = 0, id = 0, seen = 0;
 	struct frame_stats before, after;
-	paddr_t low[SOME], pa[SOME], head = 0, run;
-	unsigned n = 0;
+	paddr_t taken;
 
 	for (uint32_t i = 0; i < info->mem_count; i++)
 		if (info->mem[i].type == BOOT_MEM_USABLE && info->mem[i].base >= FOUR_GIB)
@@ -231,29 +229,23 @@ KTEST(mm, frames_high)
 	if (usable < 64 << 20)
 		return;                                 /* there is nothing to say of it */
 	frame_get_stats(&before);
-	KASSERT(before.free - before.low_free > usable / PAGE_SIZE / 2);
-	for (unsigned i = 0; i < SOME; i++)
-		KASSERT_EQ(frame_alloc(FRAME_LOW, &low[i]), 0);
-	/* whatever comes first, at last they come from above */
-	while (n < SOME && frame_alloc_contig(1 << 10, 1, 0, 0, &run) == 0) {
-		*hogged_at(run) = (struct hogged){ head, 1 << 10 };
-		head = run;
-		if (run >= FOUR_GIB) {
-			high++;
-			pa[n++] = run + 77 * PAGE_SIZE;
-		}
+	taken = hog();
+	/* the last word of each run is its own, be it above or below */
+	for (paddr_t run = taken; run; run = hogged_at(run)->next)
+		((volatile uint64_t *)phys_to_virt(run + hogged_at(run)->count * PAGE_SIZE))[-1] = ++id;
+	for (paddr_t run = taken; run; run = hogged_at(run)->next) {
+		const uint64_t count = hogged_at(run)->count;
+
+		wrong += ((volatile uint64_t *)phys_to_virt(run + count * PAGE_SIZE))[-1] != ++seen;
+		high += run < FOUR_GIB ? 0 : count;
+		if (run >= FOUR_GIB)
+			wrong += !frame_managed(run) || !frame_managed(run + count * PAGE_SIZE - 1);
 	}
-	for (unsigned i = 0; i < n; i++)
-		*(volatile uint64_t *)phys_to_virt(pa[i]) = i + 1;
-	for (unsigned i = 0; i < SOME; i++)
-		*(volatile uint64_t *)phys_to_virt(low[i]) = UINT64_MAX;
-	for (unsigned i = 0; i < n; i++)
-		if (*(volatile uint64_t *)phys_to_virt(pa[i]) != i + 1)
-			high = 0;
-	unhog(head);
-	for (unsigned i = 0; i < SOME; i++)
-		KASSERT_EQ(frame_free(low[i]), 0);
-	KASSERT(high > 0);
+	unhog(taken);
+	KASSERT_EQ(seen, id);
+	KASSERT_EQ(wrong, 0);
+	KASSERT(high * PAGE_SIZE >= usable / 2);
+	KASSERT_EQ(high, before.free - before.low_free);
 	frames_open_high();                             /* a second time: nothing */
 	frame_get_stats(&after);
 	KASSERT_EQ(after.free, before.free);
