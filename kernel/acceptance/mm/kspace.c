@@ -57,7 +57,7 @@ KTEST(mm, kspace_image)
 	KASSERT_EQ(other_pages(__data_start, __data_end, VM_WRITE, &holes), 0);
 	KASSERT_EQ(holes, 0);
 	KASSERT_EQ(other_pages(__bss_start, __bss_end, VM_WRITE, &holes), 0);
-	KASSERT(holes > 0);                             /* under stacks */
+	KASSERT(holes > 0);                             /* beneath stacks */
 	KASSERT(holes <= 1 + 4 * CPU_MAX);
 }
 
@@ -256,40 +256,18 @@ KTEST(mm, frames_high)
 /* ---- every processor ---- */
 
 static struct report {
-	uint64_t cr0, cr3, cr4, efer, pages;
-	unsigned open;                  /* stacks without a hole beneath */
+	uint64_t cr0, cr3, cr4, efer;
 } reports[CPU_MAX];
-
-static bool is_hole(vaddr_t va)
-{
-	struct pt_entry e;
-
-	return leaf(va, &e) == -ENOENT && fault_of(memory_write, va) == FAULT_WRITE;
-}
 
 static void report(void *arg)
 {
 	struct report *r = &reports[cpu_self()->index];
-	const uint64_t *gdt = (const uint64_t *)harness_gdt().base;
-	const volatile struct tss *tss = (const volatile struct tss *)((gdt[5] >> 16 & 0xffffff) | (gdt[5] >> 56 & 0xff) << 24 | gdt[6] << 32);
-	vaddr_t page = (vaddr_t)__builtin_frame_address(0) & ~(PAGE_SIZE - 1);
 
 	(void)arg;
 	r->cr0 = HARNESS_READ("mov %%cr0, %0");
 	r->cr3 = HARNESS_READ("mov %%cr3, %0");
 	r->cr4 = HARNESS_READ("mov %%cr4, %0");
 	r->efer = harness_rdmsr(0xC0000080);
-	for (unsigned i = 0; i < 3; i++)
-		r->open += !is_hole(tss->ist[i] - IST_STACK_SIZE - 1) || is_hole(tss->ist[i] - IST_STACK_SIZE);
-	/* the stack in use: down to its hole, which lies no further off than a stack is long */
-	for (r->pages = 0; r->pages <= BOOT_STACK_SIZE / PAGE_SIZE && !is_hole(page); r->pages++)
-		page -= PAGE_SIZE;
-}
-
-static void ask(void)
-{
-	harness_memset(reports, 0, sizeof reports);
-	cpu_on_each(report, NULL);
 }
 
 KTEST(mm, kspace_cr)
@@ -297,7 +275,8 @@ KTEST(mm, kspace_cr)
 	uint32_t a = 7, b, c = 0, d;
 
 	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	ask();
+	harness_memset(reports, 0, sizeof reports);
+	cpu_on_each(report, NULL);
 	for (unsigned i = 0; i < cpu_count(); i++) {
 		KASSERT_EQ(reports[i].cr3 & ADDRESS, kernel_root);
 		KASSERT_EQ(reports[i].cr0 >> 16 & 1, 1);
@@ -308,16 +287,16 @@ KTEST(mm, kspace_cr)
 	}
 }
 
-KTEST(mm, kspace_holes)
+/* The boot stack's own lowest page. */
+KTEST(mm, kspace_hole)
 {
-	ask();
-	for (unsigned i = 0; i < cpu_count(); i++) {
-		KASSERT_EQ(reports[i].open, 0);
-		KASSERT(reports[i].pages >= 1);
-		KASSERT(reports[i].pages <= (i ? CPU_STACK_SIZE : BOOT_STACK_SIZE) / PAGE_SIZE);
-	}
-	KASSERT(is_hole(harness_addr(boot_stack_bottom)));
-	KASSERT(!is_hole(harness_addr(boot_stack_bottom) + PAGE_SIZE));
+	const vaddr_t bottom = harness_addr(boot_stack_bottom);
+	struct pt_entry e;
+
+	KASSERT_EQ(leaf(bottom, &e), -ENOENT);
+	KASSERT_EQ(fault_of(memory_write, bottom), FAULT_WRITE);
+	KASSERT_EQ(fault_of(memory_write, bottom + PAGE_SIZE - 1), FAULT_WRITE);
+	KASSERT_EQ(leaf(bottom + PAGE_SIZE, &e), 0);
 }
 
 /* No processor still has what the tables no longer say. */
