@@ -58,6 +58,7 @@ KTEST(mm, device_unmap)
 
 KTEST(mm, device_refuses)
 {
+	uint32_t a = 0x80000008, b, c = 0, d;
 	void *p = (void *)77;
 	paddr_t frame;
 
@@ -72,5 +73,8 @@ KTEST(mm, device_refuses)
 	KASSERT_EQ(device_map(UINT64_MAX - 4095, 8192, &p), -EINVAL);
 	KASSERT_EQ(device_map(APIC, UINT64_MAX, &p), -EINVAL);
 	KASSERT_EQ(device_map(1ull << 52, 4, &p), -EINVAL);
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	KASSERT_EQ(device_map(1ull << (a & 0xff), 4, &p), -EINVAL);     /* more than an address of this processor's has */
+	KASSERT_EQ(device_map((1ull << (a & 0xff)) - 4, 8, &p), -EINVAL);
 	KASSERT_EQ((vaddr_t)p, 77);
 }

@@ -68,9 +68,27 @@ static uint64_t notes_touching(uint64_t base, uint64_t end)
 
 /* ---- all memory, once over, and again; done by the first test that asks for it ---- */
 
+/* Frames that are not only taken but written to, all of them: more would take a machine below its memory, and its time. */
+#define WRITTEN (256ull << 20)
+
+static void write_frame(paddr_t pa)
+{
+	void *to = phys_to_virt(pa);
+	uint64_t n = PAGE_SIZE / 8;
+
+	__asm__ volatile("rep stosq" : "+D"(to), "+c"(n) : "a"(~pa) : "memory");
+}
+
+static bool is_written(paddr_t pa)
+{
+	const volatile uint64_t *word = phys_to_virt(pa);
+
+	return word[0] == ~pa && word[77] == ~pa && word[511] == ~pa;
+}
+
 static struct sweep {
 	bool made, done;
-	uint64_t given, odd, foreign, twice;            /* not aligned; not managed; given before */
+	uint64_t given, odd, foreign, twice, torn;      /* not aligned; not managed; given before; somebody else's too */
 	int end, end_again, end_low, end_run;           /* what the next one gets */
 	struct frame_stats before, empty, after;
 	uint64_t reserved, usable, kernel, modules, low;        /* frames that were given of each */
@@ -134,7 +152,11 @@ static const struct sweep *swept(void)
 			sweep.twice++;
 		else
 			note(f);
+		if (note_frames * PAGE_SIZE <= WRITTEN)
+			write_frame(pa);
 	}
+	for (uint64_t f = 0; f < note_frames && note_frames * PAGE_SIZE <= WRITTEN; f++)
+		sweep.torn += noted(f) && !is_written(f * PAGE_SIZE);
 	sweep.end_again = frame_alloc(FRAME_ZERO, &pa);
 	sweep.end_low = frame_alloc(FRAME_LOW, &pa);
 	sweep.end_run = frame_alloc_contig(1, 1, 0, 0, &pa);
@@ -163,6 +185,7 @@ KTEST(mm, frames_unique)
 	KASSERT_EQ(s->odd, 0);
 	KASSERT_EQ(s->foreign, 0);
 	KASSERT_EQ(s->twice, 0);
+	KASSERT_EQ(s->torn, 0);
 	KASSERT_EQ(s->given, s->before.free);
 	KASSERT(s->given > 1024);
 }
