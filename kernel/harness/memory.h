@@ -68,7 +68,7 @@ static inline void memory_fetch(void *at)
 	__asm__ volatile("call *%0" : : "r"(at) : "memory", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "cc");
 }
 
-enum { NO_FAULT = -1, OTHER_FAULT = -2, FAULT_PRESENT = 1, FAULT_WRITE = 2, FAULT_USER = 4, FAULT_FETCH = 16 };
+enum { NO_FAULT = -1, OTHER_FAULT = -2, FAULT_PRESENT = 1, FAULT_WRITE = 2, FAULT_FETCH = 16 };
 
 /* The error code of the page fault that the access makes at that very address; NO_FAULT; OTHER_FAULT. */
 static inline int fault_of(void (*access)(void *), uint64_t at)
