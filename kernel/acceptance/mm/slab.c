@@ -565,15 +565,15 @@ static struct {
 static void pass_on(void *arg)
 {
 	const unsigned me = cpu_self()->index, next = (me + 1) % pass.processors;
-	const uint64_t deadline = clock_ns() + 300000000;
-	uint64_t sent = 0;
+	uint64_t sent = 0, deadline;
 
 	(void)arg;
 	__atomic_fetch_add(&pass.arrived, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&pass.arrived, __ATOMIC_SEQ_CST) < pass.processors)
 		__asm__ volatile("pause");
+	deadline = clock_ns() + 300000000;
 	for (;;) {
-		const bool ends = sent == PASSED || clock_ns() > deadline;
+		const bool ends = sent == PASSED || (sent > 1 && clock_ns() > deadline);
 		const uint32_t in = pass.in[next], out = pass.out[me];
 
 		if (!ends && in - __atomic_load_n(&pass.out[next], __ATOMIC_ACQUIRE) < RING) {
