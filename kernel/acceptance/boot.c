@@ -285,18 +285,27 @@ KTEST(boot, command_line)
 	KASSERT_STREQ(boot_info()->cmdline, expected);
 }
 
+/* Once there are drivers it tells where firmware's memory is; the direct map has no more than RAM when memory is managed. */
+volatile void *mmio_map(uint64_t phys, size_t size) __attribute__((weak));
+
+static const volatile uint8_t *firmware(uint64_t phys, size_t size)
+{
+	return mmio_map ? mmio_map(phys, size) : (const volatile uint8_t *)(DIRECT_MAP_BASE + phys);
+}
+
 static uint8_t sum(uint64_t phys, uint64_t bytes)
 {
+	const volatile uint8_t *at = firmware(phys, bytes);
 	uint8_t s = 0;
 
 	for (uint64_t i = 0; i < bytes; i++)
-		s = (uint8_t)(s + *(const volatile uint8_t *)(DIRECT_MAP_BASE + phys + i));
+		s = (uint8_t)(s + at[i]);
 	return s;
 }
 
 static uint32_t word(uint64_t phys)
 {
-	return *(const volatile uint32_t *)(DIRECT_MAP_BASE + phys);
+	return *(const volatile uint32_t *)firmware(phys, 4);
 }
 
 /* Every path tells where ACPI's tables are: the pointer's sum is 0, so is that of the table it leads to, and of those behind. */

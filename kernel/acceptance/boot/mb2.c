@@ -142,7 +142,7 @@ static uint8_t rsdp_byte(unsigned at)
 
 static uint32_t image32(uint64_t phys)
 {
-	return *(const volatile uint32_t *)(KERNEL_VIRT_BASE + phys);
+	return *(const volatile uint32_t *)(DIRECT_MAP_BASE + phys);
 }
 
 /* First in the image, its sum 0, its entry in the low text; asks for what the kernel needs. */

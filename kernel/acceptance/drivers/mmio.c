@@ -15,6 +15,18 @@ KTEST(drivers, mmio_map)
 	KASSERT_EQ(*(volatile const uint32_t *)inside, version);
 }
 
+/* Whatever part of a page is asked for first, here of the HPET's. */
+KTEST(drivers, mmio_part)
+{
+	enum { HPET = 0xFED00000, PERIOD = 4, FEMTOSECONDS = 10000000 };
+	volatile const uint32_t *period = mmio_map(HPET + PERIOD, 4), *whole = mmio_map(HPET, 8);
+
+	KASSERT(period != NULL);
+	KASSERT(whole != NULL);
+	KASSERT_EQ(*period, FEMTOSECONDS);
+	KASSERT_EQ(whole[1], FEMTOSECONDS);
+}
+
 KTEST(drivers, mmio_refuses)
 {
 	KASSERT(mmio_map(0xFEE00000, 0) == NULL);
