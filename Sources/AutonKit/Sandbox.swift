@@ -26,7 +26,8 @@ package struct Sandbox: Sendable {
         /// threads meets this limit first, and always the same way.
         package var seconds: Double = 60
         /// Bytes of address space for each process.
-        package var memory = 2 << 30
+        /// As much as QEMU takes of it with 4 GiB for its guest, the largest machine of the gate's.
+        package var memory = 6 << 30
         /// Bytes resident of all of a command's processes together.
         package var totalMemory = 4 << 30
         package var processes = 256
