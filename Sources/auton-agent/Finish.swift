@@ -1,8 +1,11 @@
 import AutonAgents
 import AutonModel
 
-/// Ends the work on a task.
+/// Ends the work on a task, unless the gate would refuse the change for what its text alone shows.
 struct Finish: AgentTool {
+    /// What the diff rules say of the work tree as it is; empty if nothing.
+    let refusals: @Sendable () async throws -> [String]
+
     let definition = Tool(
         "finish", "Hand in the work tree as it is. Counts only if every call before it in the same reply succeeded.",
         [
@@ -23,7 +26,12 @@ struct Finish: AgentTool {
             ],
         ], optional: ["slower"])
 
-    func call(_ input: JSONValue) -> ToolOutput { .ok("handed in") }
+    func call(_ input: JSONValue) async throws -> ToolOutput {
+        let refusals = try await refusals()
+        return refusals.isEmpty
+            ? .ok("handed in")
+            : .error("Not handed in, since the gate would refuse it:\n" + refusals.map { "- \($0)" }.joined(separator: "\n"))
+    }
 }
 
 /// Ends a review.

@@ -1,4 +1,5 @@
 import AutonAgents
+import AutonGate
 import AutonKit
 import AutonMessages
 import AutonModel
@@ -45,12 +46,21 @@ extension Agent {
         let directory = ConfinedDirectory(root, writable: task.paths)
         let (ending, provenance) = try await Sandbox(root).enter { sandbox in
             let tools = readingTools(directory) + writingTools(directory) + runningTools(sandbox, limits)
+            let finish = Finish { try await refusals(of: checkout.value.writeTree(), base: base, paths: task.paths) }
             return try await converse(
-                task.name, role: role, task: taskText(task, earlier), tools: tools, closing: Finish(), baseTree: baseTree,
+                task.name, role: role, task: taskText(task, earlier), tools: tools, closing: finish, baseTree: baseTree,
                 transport: transport
             ) { _ = try await checkout.value }
         }
         return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
+    }
+
+    /// What the gate has against a tree before it builds it.
+    private func refusals(of tree: String, base: String, paths: [String]) async throws -> [String] {
+        let judgement = try await Gate.judgeDiff(commit: tree, base: base, paths: paths, in: workspace.git)
+        return judgement.checks.filter { $0.status == .failed }.flatMap { check in
+            check.evidence.isEmpty ? ["\(check.name): \(check.detail)"] : check.evidence.map { "\(check.name): \($0)" }
+        }
     }
 
     /// The candidate of a recorded attempt, if its writes alone give the recorded tree.

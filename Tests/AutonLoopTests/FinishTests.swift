@@ -1,0 +1,40 @@
+import AutonKit
+import AutonMessages
+import AutonModel
+import SystemPackage
+import TestSupport
+import Testing
+
+/// What the text of a change alone shows is told when it is handed in, and costs no attempt.
+@Suite struct FinishTests {
+    @Test func whatTheRulesRefuseIsNotHandedIn() async throws {
+        let run = try LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
+        try run.directory.write(
+            "plan.json",
+            """
+            {"tasks": [{"id": "lib-001", "title": "work", "role": "developer", "subsystem": "lib", "description": "work",
+             "paths": ["lib/"], "depends": [], "accept": ["harness.*"]}]}
+            """)
+        func answer(_ turn: Int, _ code: String) throws {
+            let write: (name: String, input: JSONValue) = ("write", ["path": "lib/work.c", "content": .string(code)])
+            let text = String(decoding: try CompactJSON.encode(reply(write, ("finish", ["summary": "done"]))), as: UTF8.self)
+            try run.directory.write("input/answers/lib-001.1.\(turn).json", text)
+        }
+        let good = "int work(void);\nint work(void) { return 1; }\n"
+        try answer(1, good + "__asm__(\".set a, b\");\n#include \"../lib/other.c\"\n")
+        try answer(2, good)
+        #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
+        #expect(try await run.auton("agent", "lib-001").status == 0)
+
+        let candidate = try mailbox.get(Candidate.self, "lib-001.1")
+        #expect(candidate.outcome == .finished && candidate.provenance.turns == 2)
+        let turns = try Transcript(reading: mailbox.transcript("lib-001.1")).requests
+        let results = turns[1].flatMap(\.content).compactMap { block in
+            if case .toolResult(let result) = block { result.content } else { nil }
+        }
+        let refusal = try #require(results.last)
+        #expect(refusal.hasPrefix("Not handed in, since the gate would refuse it:\n- "))
+        #expect(refusal.contains("\n- disguise: lib/work.c: ") && refusal.contains("- reserved: lib/work.c: "), "\(refusal)")
+        #expect(try await run.auton("validate", "lib-001").status == 0)
+    }
+}
