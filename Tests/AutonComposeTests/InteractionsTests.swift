@@ -18,7 +18,7 @@ import Testing
     /// What a case's `expect` says; README of the corpus has the words.
     private struct Expectation {
         var guilty: Set<String> = []
-        /// `test NAME fails|hangs|resets`, `boot panics` or `bench NAME slower`.
+        /// `test NAME fails|hangs|panics`, `boot panics` or `bench NAME slower`.
         var shown: [[String]] = []
 
         init(_ text: String) {
@@ -77,7 +77,7 @@ import Testing
         case "bench": interaction.test == fact[1] && interaction.kind == .speed
         default:
             interaction.test == fact[1] && (interaction.kind == .order) == (fact.last == "reversed")
-                && (interaction.combined == .missing) == ["hangs", "resets"].contains(fact[2])
+                && (interaction.combined == .missing) == ["hangs", "panics"].contains(fact[2])
         }
     }
 

@@ -1,7 +1,8 @@
 ; From the loader to kernel_main: PVH entry, page tables, long mode, high half, own GDT, clear bss, boot stack.
+; mb2_entry.asm has the other way in.
 ;
-; EBX holds the start information's physical address from the loader's jump to the call of kernel_main; no stage
-; between touches it. There is no stack before the last stage, and no IDT in any: interrupts stay off, as the loader
+; EBX holds the start information's physical address from an entry to the call of kernel_main, ESI the path; no stage
+; between touches them. There is no stack before the last stage, and no IDT in any: interrupts stay off, as the loader
 ; left them.
 
 BOOT_PATH_PVH		equ 1			; enum boot_path in boot.h
@@ -39,11 +40,18 @@ section .note.PVH note align=4
 section .boot.text progbits alloc exec nowrite align=16
 bits 32
 
-; PVH entry, and page tables: 0-4 GiB at 0 and at DIRECT_MAP_BASE, 0-1 GiB at KERNEL_BASE.
+; PVH entry.
 ; In:  32-bit protected mode, flat segments, paging and interrupts off; EBX = start information. All else undefined.
-; Out: the tables at pml4 are complete, DF clear, EBX kept. EAX, ECX, EDI lost.
+; Out: falls through to boot_start, ESI = path, EBX kept.
 global pvh_start
 pvh_start:
+	mov esi, BOOT_PATH_PVH
+
+; Where all entries meet. Page tables: 0-4 GiB at 0 and at DIRECT_MAP_BASE, 0-1 GiB at KERNEL_BASE.
+; In:  as at an entry; ESI = path, EBX = start information.
+; Out: the tables at pml4 are complete, DF clear, ESI and EBX kept. EAX, ECX, EDI lost.
+global boot_start
+boot_start:
 	cld
 	mov edi, tables				; not trusted to be clear: nobody clears .boot.bss
 	mov ecx, (tables_end - tables) / 4
@@ -68,8 +76,8 @@ pvh_start:
 	mov dword [pml4 + 511 * 8], pdpt_high + PTE_TABLE
 
 ; Long mode.
-; In:  the tables at pml4 are complete; EBX = start information.
-; Out: far jump to low64, paging on, EBX kept, its upper half undefined from there on. EAX, ECX, EDX lost.
+; In:  the tables at pml4 are complete; ESI = path, EBX = start information.
+; Out: far jump to low64, paging on, ESI and EBX kept, their upper halves undefined from there on. EAX, ECX, EDX lost.
 	mov eax, CR4_PAE			; and nothing inherited: LA57 would give the tables another meaning
 	mov cr4, eax
 	mov eax, pml4
@@ -87,8 +95,9 @@ pvh_start:
 bits 64
 
 ; To the high half.
-; In:  long mode, CS = SEL_CODE, at a low address; EBX = start information. The other segments are the loader's.
-; Out: jumps to high64 at its high address, out of reach of a near jump. EBX kept, RAX lost.
+; In:  long mode, CS = SEL_CODE, at a low address; ESI = path, EBX = start information. The other segments are the
+;      loader's.
+; Out: jumps to high64 at its high address, out of reach of a near jump. ESI and EBX kept, RAX lost.
 low64:
 	mov rax, high64
 	jmp rax
@@ -114,8 +123,9 @@ section .text
 extern kernel_main, __bss_start, __bss_end
 
 ; Own segments: from here on nothing needs the low map.
-; In:  long mode, CS = SEL_CODE, at a high address; EBX = start information.
-; Out: GDT in the high half, in which CS has the same place; DS, ES, SS = SEL_DATA; FS, GS = 0. EBX kept, EAX lost.
+; In:  long mode, CS = SEL_CODE, at a high address; ESI = path, EBX = start information.
+; Out: GDT in the high half, in which CS has the same place; DS, ES, SS = SEL_DATA; FS, GS = 0. ESI and EBX kept, EAX
+;      lost.
 high64:
 	lgdt [rel high_gdtr]
 	mov eax, SEL_DATA
@@ -127,8 +137,8 @@ high64:
 	mov gs, eax
 
 ; Clear bss, whatever the loader left there, before there is a stack in it.
-; In:  DF clear; EBX = start information. Both ends of bss are page-aligned.
-; Out: bss is 0, EBX kept. RAX, RCX, RDI lost.
+; In:  DF clear; ESI = path, EBX = start information. Both ends of bss are page-aligned.
+; Out: bss is 0, ESI and EBX kept. RAX, RCX, RDI lost.
 	mov rdi, __bss_start
 	mov rcx, __bss_end
 	sub rcx, rdi
@@ -137,12 +147,12 @@ high64:
 	rep stosq
 
 ; Boot stack, and C.
-; In:  EBX = start information.
+; In:  ESI = path, EBX = start information.
 ; Out: kernel_main(EDI = path, RSI = start information), RSP 16-byte aligned before the call; RBP = 0 ends back-traces.
 	mov rsp, boot_stack_top
 	xor ebp, ebp
-	mov edi, BOOT_PATH_PVH
-	mov esi, ebx				; zero-extends
+	mov edi, esi				; both zero-extend
+	mov esi, ebx
 	call kernel_main
 	ud2					; kernel_main does not return
 

@@ -69,6 +69,17 @@ uint64_t boot_usable_bytes(const struct boot_info *info);
  * Checked in this order. */
 int pvh_parse(const void *start_info, struct boot_info *info);
 
-/* Called by entry code on the boot stack with the physical address of the start information, interrupts off; once, on
- * the boot processor. Does not return: panics on a path it does not know and on start information it cannot use. */
+/* Fills *out from Multiboot2 information at info, an address in the direct map: a physical address within it is the
+ * pointer less DIRECT_MAP_BASE. Reads no further than the information's total size. Needs neither console nor
+ * interrupts, and leaves boot_info() alone. 0, or with *out unchanged, in this order:
+ * -EINVAL: info is NULL or not 8-byte aligned; total size below 16 or above 1 MiB; a tag's size is below 8 or leads
+ *          past the end; no end tag; a known tag is shorter than what it must hold; an entry size below 24 or no
+ *          multiple of 8; a module that ends before it begins.
+ * -ENOENT: no memory map, or none with entries.
+ * -ENOSPC: as pvh_parse. */
+int mb2_parse(const void *info, struct boot_info *out);
+
+/* Called by entry code on the boot stack with the path and the physical address of the start information, which is that
+ * of the path: PVH's hvm_start_info or Multiboot2's information. Interrupts off; once, on the boot processor. Does not
+ * return: panics on a path it does not know and on start information it cannot use. */
 _Noreturn void kernel_main(enum boot_path path, uint64_t info_phys);
