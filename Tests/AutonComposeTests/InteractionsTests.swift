@@ -9,7 +9,7 @@ import Testing
 @Suite struct InteractionsTests {
     private static let corpus = Program.package.appending("Tests/Interactions")
     /// All of them take minutes: `make interactions`.
-    private static let some = ["clean-helpers", "global-lock", "masked"]
+    private static let some = ["global-lock"]
     private static let wantsAll = environment("AUTON_INTERACTIONS") == "all"
     static let names =
         wantsAll ? try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }.sorted() : some
