@@ -41,7 +41,8 @@ import Testing
         #expect(judgement.checks.filter { $0.status == .failed } == [])
         #expect(judgement.accepted)
         let functions = judgement.change?.files.first { $0.path == "boot/main.c" }?.functions
-        #expect(functions == ["boot_info", "kernel_main"])
+        // Whatever the next run adds to it.
+        #expect(Set(["boot_info", "kernel_main"]).isSubset(of: functions ?? []), "\(functions ?? [])")
     }
 
     /// Every attempt of the recorded run, the files as the agent wrote and edited them.
