@@ -58,7 +58,9 @@ extension Agent {
     /// What the gate has against a tree before it builds it.
     private func refusals(of tree: String, base: String, paths: [String]) async throws -> [String] {
         let judgement = try await Gate.judgeDiff(commit: tree, base: base, paths: paths, in: workspace.git)
-        return judgement.checks.filter { $0.status == .failed }.flatMap { check in
+        // That nothing is changed may be what is meant: then the gate says so.
+        let isChanged = judgement.change.map { !$0.files.isEmpty } ?? true
+        return judgement.checks.filter { isChanged && $0.status == .failed }.flatMap { check in
             check.evidence.isEmpty ? ["\(check.name): \(check.detail)"] : check.evidence.map { "\(check.name): \($0)" }
         }
     }
