@@ -24,15 +24,7 @@ struct BootMatrix: Sendable {
     /// The boots that are asked for beside the trial's own, in the order of the demand.
     func boots(_ demand: BootDemand) async throws -> [Boot] {
         let machines = demand.machines.filter { $0 != Machine() }
-        return try await withThrowingTaskGroup(of: (Int, Boot).self) { group in
-            var found: [Int: Boot] = [:]
-            for (index, machine) in machines.enumerated() {
-                if index >= Self.atOnce, let (done, boot) = try await group.next() { found[done] = boot }
-                group.addTask { (index, try await boot(on: machine, demand)) }
-            }
-            for try await (index, boot) in group { found[index] = boot }
-            return machines.indices.compactMap { found[$0] }
-        }
+        return try await concurrently(machines, atOnce: Self.atOnce) { try await boot(on: $0, demand) }
     }
 
     private func boot(on machine: Machine, _ demand: BootDemand) async throws -> Boot {

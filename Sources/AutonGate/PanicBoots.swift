@@ -21,15 +21,9 @@ struct PanicBoots: Sendable {
     /// In the order of machines and panics.
     func failures() async throws -> [Failure] {
         let boots = machines.flatMap { machine in panics.map { (machine, $0) } }
-        return try await withThrowingTaskGroup(of: (Int, Failure?).self) { group in
-            var found: [Int: Failure] = [:]
-            for (index, (machine, panic)) in boots.enumerated() {
-                if index >= Self.atOnce, let (done, failure) = try await group.next() { found[done] = failure }
-                group.addTask { (index, try await failure(of: panic, on: machine)) }
-            }
-            for try await (index, failure) in group { found[index] = failure }
-            return boots.indices.compactMap { found[$0] }
-        }
+        return try await concurrently(boots, atOnce: Self.atOnce) { machine, panic in
+            try await failure(of: panic, on: machine)
+        }.compactMap { $0 }
     }
 
     private func failure(of panic: String, on machine: Machine) async throws -> Failure? {
@@ -49,10 +43,8 @@ struct PanicBoots: Sendable {
     /// The lines of `acceptance/SUITE/NAME.panic` are on the console in their order, the last of them as its last line; where
     /// that is the panic's own, the report has the same reason.
     private func difference(of report: BootReport, from panic: String) throws -> String? {
-        let file = tree.appending("acceptance/\(panic.replacing(".", with: "/", maxReplacements: 1)).panic")
-        guard Files.exists(file) else {
-            return "there is no acceptance/\(panic.replacing(".", with: "/", maxReplacements: 1)).panic"
-        }
+        let name = "acceptance/\(panic.replacing(".", with: "/", maxReplacements: 1)).panic", file = tree.appending(name)
+        guard Files.exists(file) else { return "there is no \(name)" }
         var lines = report.consoleLines[...]
         let last = lines.popLast() ?? "", expressions = try RegularExpression.list(in: file)
         for expression in expressions.dropLast() {

@@ -1,3 +1,4 @@
+import AutonGate
 import AutonKit
 import AutonMessages
 import SystemPackage

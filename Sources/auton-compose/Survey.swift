@@ -108,13 +108,3 @@ extension Survey {
         return made.compactMap(\.self)
     }
 }
-
-/// The results are in the order of the items.
-func concurrently<Item: Sendable, Value: Sendable>(
-    _ items: [Item], _ body: @escaping @Sendable (Item) async throws -> Value
-) async throws -> [Value] {
-    try await withThrowingTaskGroup { group in
-        for (index, item) in items.enumerated() { group.addTask { (index, try await body(item)) } }
-        return try await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.map(\.1)
-    }
-}
