@@ -11,7 +11,7 @@ package struct RunLimits: Sendable {
     /// Seconds of wall time.
     package var buildSeconds = 120.0
     /// Seconds of wall time until a boot counts as hung.
-    package var bootSeconds = 10.0
+    package var bootSeconds = 30.0
 
     package init() {}
 }

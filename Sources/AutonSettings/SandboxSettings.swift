@@ -13,7 +13,7 @@ extension Settings {
         package var diskMiB = 1024
         package var outputKiB = 32
         package var buildSeconds = 120.0
-        package var bootSeconds = 10.0
+        package var bootSeconds = 30.0
 
         package var limits: RunLimits {
             var limits = RunLimits()

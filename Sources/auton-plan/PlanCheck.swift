@@ -27,12 +27,13 @@ struct PlanCheck {
         return problems
     }
 
-    /// The directory that a role may write in.
-    private func home(_ task: PlannedTask) -> String {
+    /// Where a role may write: in words, and the directories.
+    private func place(_ task: PlannedTask) -> (name: String, directories: [String]) {
         switch task.role {
-        case .architect: "include/"
-        case .tester: "tests/"
-        case .developer: task.subsystem + "/"
+        case .architect: ("include/", ["include/"])
+        case .tester: ("tests/", ["tests/"])
+        // What a subsystem takes over often needs a line in the one that had it before.
+        case .developer: ("the subsystems' directories", Self.subsystems.map { $0 + "/" })
         }
     }
 
@@ -42,11 +43,13 @@ struct PlanCheck {
             problems.append("unknown subsystem \(task.subsystem) (there are \(Self.subsystems.joined(separator: ", ")))")
         }
         if task.paths.isEmpty { problems.append("has no paths, so it could write nothing") }
-        let home = home(task)
-        for path in task.paths {
-            if path.hasPrefix("/") || path.split(separator: "/").contains("..") || !path.hasPrefix(home) {
-                problems.append("path \(path) is outside \(home), where its role works")
-            }
+        let place = place(task)
+        for path in task.paths where path.split(separator: "/").contains("..") || !place.directories.contains(where: path.hasPrefix) {
+            problems.append("path \(path) is outside \(place.name), where its role works")
+        }
+        let own = task.subsystem + "/"
+        if problems.isEmpty && task.role == .developer && !task.paths.contains(where: { $0.hasPrefix(own) }) {
+            problems.append("has no path in \(own), its subsystem's directory")
         }
         return problems
     }

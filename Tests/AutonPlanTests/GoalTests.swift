@@ -61,7 +61,7 @@ import Testing
             try scene.news("plan-1", 2) == """
                 The plan does not hold:
                 - boot-a: depends on boot-z, which is not in the plan
-                - boot-a: path mm/x.c is outside boot/, where its role works
+                - boot-a: has no path in boot/, its subsystem's directory
                 """)
         #expect(try scene.mailbox.all(TaskMessage.self).count == 3)
     }
@@ -72,7 +72,7 @@ import Testing
         #expect(outcome.status == 1 && outcome.output == "")
         #expect(
             outcome.errors
-                == "auton-plan: the plan was refused 4 times, last because: boot-4: path mm/ is outside boot/, where its role works\n"
+                == "auton-plan: the plan was refused 4 times, last because: boot-4: has no path in boot/, its subsystem's directory\n"
         )
         #expect(scene.wasAsked.count == 4)
         #expect(try scene.mailbox.all(Plan.self).isEmpty && scene.mailbox.all(TaskMessage.self).isEmpty)

@@ -44,14 +44,19 @@ import Testing
     }
 
     @Test(arguments: [
-        "/boot/x.c", "mm/x.c", "boot", "bootx/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/boot.h", "spec/boot.md",
+        "/boot/x.c", "net/x.c", "boot", "bootx/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/boot.h", "spec/boot.md",
         "boot/..",
         "./boot/x.c", "Makefile",
     ])
     func pathsStayWhereTheRoleWorks(_ path: String) {
         #expect(
-            problems(task { $0.paths = ["boot/fine.c", path] }) == ["boot-a: path \(path) is outside boot/, where its role works"]
-        )
+            problems(task { $0.paths = ["boot/fine.c", path] })
+                == ["boot-a: path \(path) is outside the subsystems' directories, where its role works"])
+    }
+
+    @Test func aDeveloperWorksInItsOwnSubsystemAndInOthers() {
+        #expect(problems(task { $0.paths = ["mm/x.c", "boot/gdt.c", "drivers/mmio.c"] }) == [])
+        #expect(problems(task { $0.paths = ["mm/x.c"] }) == ["boot-a: has no path in boot/, its subsystem's directory"])
     }
 
     @Test func everyRoleHasItsPlace() {

@@ -200,6 +200,8 @@ KTEST(mm, kspace_direct)
 		const paddr_t first = r->base < PAGE_SIZE ? PAGE_SIZE : (r->base + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
 		const paddr_t end = (r->base + r->len) & ~(PAGE_SIZE - 1);
 
+		for (paddr_t pa = r->base & ~(PAGE_SIZE - 1); pa < 1 << 20 && pa < r->base + r->len; pa += PAGE_SIZE)
+			KASSERT(pa == 0 || is_direct(pa));      /* firmware's tables too */
 		if (r->type != BOOT_MEM_USABLE || first >= end)
 			continue;
 		KASSERT(is_direct(first));
