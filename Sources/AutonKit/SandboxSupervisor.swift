@@ -16,10 +16,13 @@ final class SandboxSupervisor: Sendable {
     private let socket: SandboxSocket
     /// What it and bubblewrap print on standard error.
     private let complaints: SandboxSocket
-    private let keeper: Task<Void, Never>
+    /// Ends with it, and knows how; nil if it could not be started.
+    private let keeper: Task<CommandResult.Ending?, Never>
     private let directory: FilePath
 
-    private init(_ socket: SandboxSocket, _ complaints: SandboxSocket, _ keeper: Task<Void, Never>, _ directory: FilePath) {
+    private init(
+        _ socket: SandboxSocket, _ complaints: SandboxSocket, _ keeper: Task<CommandResult.Ending?, Never>, _ directory: FilePath
+    ) {
         self.socket = socket
         self.complaints = complaints
         self.keeper = keeper
@@ -33,12 +36,14 @@ final class SandboxSupervisor: Sendable {
         // Without bubblewrap nobody else sets the directory.
         let directory = sandbox.isConfined ? nil : sandbox.directory
         let keeper = Task {
-            _ = await OwnThread.run {
-                Self.keep(words, environment, in: directory, theirs, errors)
+            let ending = await OwnThread.run {
+                let ending = Self.keep(words, environment, in: directory, theirs, errors)
                 if !sandbox.isConfined { try? Files.removeTree(temporary) }
+                return ending
             }
             theirs.close()
             errors.close()
+            return ending ?? nil
         }
         let supervisor = SandboxSupervisor(socket, complaints, keeper, sandbox.directory)
         let ready = await OwnThread.run { socket.receive(1, within: patience) }
@@ -83,20 +88,22 @@ final class SandboxSupervisor: Sendable {
 
     func leave() async {
         socket.close()
-        await keeper.value
+        _ = await keeper.value
     }
 
     private func failed(_ what: String, _ status: ExitStatus) async -> AutonError {
-        await leave()
-        let complaint = String(decoding: complaints.receiveAll(), as: UTF8.self).split(separator: "\n").joined(separator: "; ")
-        return AutonError(status, complaint.isEmpty ? what : "\(what): \(complaint)", at: directory.string)
+        socket.close()
+        let ending = await keeper.value
+        let said = String(decoding: complaints.receiveAll(), as: UTF8.self).split(separator: "\n").joined(separator: "; ")
+        let reason = said.isEmpty ? ending.map { "its supervisor ended, \($0)" } ?? "" : said
+        return AutonError(status, reason.isEmpty ? what : "\(what): \(reason)", at: directory.string)
     }
 
     /// Starts it and waits for its end.
     private static func keep(
         _ words: [String], _ environment: [String: String], in directory: FilePath?, _ socket: SandboxSocket,
         _ errors: SandboxSocket
-    ) {
+    ) -> CommandResult.Ending? {
         defer {
             socket.close()
             errors.close()
@@ -121,11 +128,12 @@ final class SandboxSupervisor: Sendable {
         let code = posix_spawn(&pid, words[0], &actions, &attributes, &arguments, &variables)
         if code != 0 {
             _ = errors.send(Array("\(words[0]): \(Errno(rawValue: code))".utf8))
-            return
+            return nil
         }
         socket.close()
         errors.close()
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        return status & 0x7f == 0 ? .exited(status >> 8 & 0xff) : .signalled(status & 0x7f)
     }
 }

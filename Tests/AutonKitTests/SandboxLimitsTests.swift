@@ -47,6 +47,18 @@ import Testing
         #expect(result.ending == .exited(2))
     }
 
+    /// The kernel counts processes by the user, which is one for all sandboxes.
+    @Test func whatOneSandboxHasForkedIsNotCountedInAnother() async throws {
+        let fork = "for i in $(seq 70); do sleep 20 & done; echo forked"
+        let limit: (inout Sandbox) -> Void = { $0.limits.processes = 100 }
+        let crowd = Task { try await shell("\(fork); touch full; while test -e full; do sleep 0.05; done", limit) }
+        while !Files.exists(directory["tree/full"]) { try await Task.sleep(for: .milliseconds(20)) }
+        let other = try await shell(fork, limit)
+        try Files.removeTree(directory["tree/full"])
+        #expect(other.output.text == "forked\n" && other.succeeded)
+        #expect(try await crowd.value.succeeded)
+    }
+
     @Test func aForkBombEndsAtItsTimeLimit() async throws {
         let result = try await shell("f() { f | f & }; f; while :; do :; done") {
             $0.limits.processes = 60
