@@ -44,7 +44,8 @@ struct PlanCheck {
         }
         if task.paths.isEmpty { problems.append("has no paths, so it could write nothing") }
         let place = place(task)
-        for path in task.paths where path.split(separator: "/").contains("..") || !place.directories.contains(where: path.hasPrefix) {
+        for path in task.paths
+        where path.split(separator: "/").contains("..") || !place.directories.contains(where: path.hasPrefix) {
             problems.append("path \(path) is outside \(place.name), where its role works")
         }
         let own = task.subsystem + "/"
