@@ -40,7 +40,10 @@ import Testing
     @Test func theSubsystemIsKnown() {
         #expect(
             problems(task { ($0.subsystem, $0.paths) = ("net", ["net/x.c"]) })
-                == ["boot-a: unknown subsystem net (there are boot, mm, sched, ipc, nl, hv, llm, drivers, lib)"])
+                == [
+                    "boot-a: unknown subsystem net (there are boot, mm, sched, ipc, nl, hv, llm, drivers, lib)",
+                    "boot-a: path net/x.c is outside the subsystems' directories, where its role works",
+                ])
     }
 
     @Test(arguments: [

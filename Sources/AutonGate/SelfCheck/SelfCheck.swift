@@ -55,7 +55,9 @@ package struct SelfCheck: Sendable {
     package func run(_ selection: Set<String>? = nil, report: (Finding) -> Void = { _ in }) async throws -> [Finding] {
         let specimen = try await Specimen(corpus: corpus, kernel: kernel)
         defer { specimen.remove() }
-        var waiting = mutants.filter { selection?.contains($0.name) ?? true }[...]
+        let chosen = mutants.filter { selection?.contains($0.name) ?? true }
+        // Those that hang first: nobody is to wait for them alone at the end.
+        var waiting = (chosen.filter { $0.seconds != nil } + chosen.filter { $0.seconds == nil })[...]
         var findings: [Finding] = []
         try await withThrowingTaskGroup { group in
             // More than there are processors, since some boots do nothing but wait for their end.
