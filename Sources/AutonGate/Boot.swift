@@ -25,6 +25,8 @@ package struct Boot: Sendable {
     package var seconds: Double
     /// Where a witness is to look on as the harness sends its report.
     var witness: Witness?
+    /// What is to see that nobody writes to the harness.
+    var watch: HarnessWatch?
     /// What is to be profiled.
     var profile: Profile.Window?
 
@@ -88,6 +90,7 @@ package struct Boot: Sendable {
             let log = try Self.bytes(of: directory.appending(Self.witnessLog))
             found.origin = witness.origin(of: reported, witness.events(in: log))
         }
+        if let watch { found.tampering = watch.findings(try Self.bytes(of: directory.appending(HarnessWatch.output))) }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         // A panic that was asked for needs no explanation.
         if panic == nil || ending != .panic { found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory) }
@@ -101,6 +104,7 @@ package struct Boot: Sendable {
     func sandbox(_ directory: FilePath) -> Sandbox {
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
+        if let watch { sandbox.readable.append((outside: watch.plugin, inside: HarnessWatch.pluginInside)) }
         if let profile { sandbox.readable.append((outside: profile.plugin, inside: Profile.pluginInside)) }
         sandbox.limits.memory = machine.addressSpace
         sandbox.limits.totalMemory = machine.addressSpace
@@ -126,6 +130,10 @@ package struct Boot: Sendable {
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
         if let witness { arguments += witness.arguments(log: inside(Self.witnessLog)) }
+        if let watch {
+            arguments += watch.arguments(
+                plugin: sandbox.inside(watch.plugin), image: sandbox.inside(image), output: inside(HarnessWatch.output))
+        }
         if let profile {
             arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
         }

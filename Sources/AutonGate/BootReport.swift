@@ -32,6 +32,8 @@ package struct BootReport: Sendable {
     }
 
     package var origin = Origin.unknown
+    /// What was seen to be done to the harness by others; empty if nothing was, or nobody looked on.
+    var tampering: [String] = []
     /// What the plugin wrote, if something was profiled.
     var profile: [UInt8] = []
 

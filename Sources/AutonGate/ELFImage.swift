@@ -6,6 +6,8 @@ package struct ELFImage {
         var name: String
         /// Bytes in memory; of those that are not in the file too.
         var size: Int
+        /// Where it is when the image runs.
+        fileprivate var address: UInt64
         /// Whether it takes memory when the image runs.
         var isLoaded: Bool
         /// Where it is in the file, if it is there.
@@ -36,9 +38,10 @@ package struct ELFImage {
         var sections: [Section] = []
         for header in stride(from: table, to: table + count * entry, by: entry) {
             guard let start = number(header, 4), let name = name(start), let flags = number(header + 8, 8),
-                let offset = number(header + 0x18, 8), let size = number(header + 0x20, 8)
+                let address = Self.number(bytes, header + 0x10, 8), let offset = number(header + 0x18, 8),
+                let size = number(header + 0x20, 8)
             else { return nil }
-            sections.append(Section(name: name, size: size, isLoaded: flags & 2 != 0, offset: offset))
+            sections.append(Section(name: name, size: size, address: address, isLoaded: flags & 2 != 0, offset: offset))
         }
         self.sections = sections
         self.bytes = bytes
@@ -108,6 +111,13 @@ package struct ELFImage {
             section.size <= bytes.count - section.offset
         else { return nil }
         return section.offset..<section.offset + section.size
+    }
+
+    /// The code: where it is when the image runs, and in the file.
+    var text: (address: UInt64, size: Int, offset: Int)? {
+        contents(of: ".text").flatMap { place in
+            sections.first { $0.name == ".text" }.map { ($0.address, place.count, place.lowerBound) }
+        }
     }
 
     static let multiboot2 = ".multiboot2"

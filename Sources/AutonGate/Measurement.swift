@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import Glibc
 import SystemPackage
 
 /// What a kernel's tests and benchmarks take in instructions: booted twice at once where time is counted in them, and
@@ -9,7 +10,7 @@ package struct Measurement: Sendable {
     /// Nil if the counts are to be believed; else one line that says why not.
     package var failure: String?
     package var evidence: [String]
-    /// Nil if the harness was seen to send the whole report; else one line that says what it did not send.
+    /// Nil if the harness was seen to send the whole report, and nobody to meddle with it; else one line.
     package var foreign: String?
 
     /// - Parameters:
@@ -24,17 +25,31 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
-        boot.witness = ELFImage(try Files.read(image)).flatMap(Witness.init)
+        let elf = ELFImage(try Files.read(image))
+        boot.witness = elf.flatMap(Witness.init)
+        let place = try TemporaryDirectory.make(image.removingLastComponent().appending("watch"))
+        defer { try? Files.removeTree(place) }
+        if let elf { boot.watch = try await HarnessWatch(elf, map: Self.map(of: image), directory: place) }
         let witnessed = boot
         async let first = counting.run()
         async let second = witnessed.run()
-        return Measurement(try await first, try await second)
+        var measurement = Measurement(try await first, try await second)
+        if witnessed.watch == nil && measurement.foreign == nil {
+            measurement.foreign = "the image does not tell where its harness is"
+        }
+        return measurement
+    }
+
+    /// The linker's; empty if there is none.
+    private static func map(of image: FilePath) throws -> String {
+        let path = image.removingLastComponent().appending("kernel.map")
+        return Files.type(of: path) == S_IFREG ? try Files.readText(path) : ""
     }
 
     init(_ first: BootReport, _ second: BootReport) {
         counts = first.counters.counts
         evidence = []
-        foreign = second.foreign
+        foreign = second.foreign ?? second.tampering.first
         let boots = [first, second]
         if let bad = boots.first(where: { $0.failure != nil }) {
             failure = "where time is counted in instructions: \(bad.failure ?? "")"

@@ -31,14 +31,7 @@ package struct Profile: Sendable {
     ///   - directory: where it is compiled to.
     /// - Throws: `AutonError` with `.badConfiguration` if it does not compile.
     package init(source: FilePath, directory: FilePath) async throws {
-        plugin = directory.appending("profile.so")
-        let arguments = ["-O2", "-shared", "-fPIC", "-o", plugin.string, source.string]
-        let result = try await Command("gcc", arguments).run()
-        guard result.succeeded else {
-            throw AutonError(
-                .badConfiguration, "the profiler does not compile: \(Text.lines(result.errors.text).first ?? "")",
-                at: source.string)
-        }
+        plugin = try await QEMUPlugin.compile(source, to: directory)
     }
 
     /// Instructions by function; empty if the image has no such test or benchmark, or does not come to its end.

@@ -15,7 +15,9 @@ package struct SelfCheckStamp: Sendable {
             return
         }
         var files: [FilePath] = ["/proc/self/exe"]
-        for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) { try Self.collect(root, &files) }
+        for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [HarnessWatch.source] {
+            try Self.collect(root, &files)
+        }
         let tools = try await Self.versions()
         let digests = try await Self.sha256sum(files.map(\.string))
         path = directory.appending(try await Self.sha256sum([], input: digests + tools).prefix(64).description)

@@ -1,0 +1,166 @@
+/* A QEMU plugin that watches over a kernel's test harness: it writes to the file `to`, each once,
+ *     wrote PC ADDRESS     what instruction that is not in a `trusted` range wrote to a `watched` one, by whatever mapping
+ *     code PC              where an instruction in a `trusted` range is not the image's
+ * in hexadecimal. Ranges are FIRST+SIZE: of code, virtual addresses; of what is watched, physical ones. `image` is the file
+ * that has the code: `size` bytes from `offset` on belong at `at`. What is written before the first instruction of a trusted
+ * range is executed is the kernel's own affair: it clears its memory.
+ *
+ * What is declared of QEMU here is version 1 of the interface, as profile.c says. */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint64_t qemu_plugin_id_t;
+typedef uint32_t qemu_plugin_meminfo_t;
+typedef struct qemu_info_t qemu_info_t;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+struct qemu_plugin_hwaddr;
+enum { WRITES = 2 };
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned, qemu_plugin_meminfo_t, uint64_t, void *),
+				      int flags, int accesses, void *data);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
+struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(qemu_plugin_meminfo_t info, uint64_t address);
+bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *place);
+uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *place);
+
+__attribute__((visibility("default"))) int qemu_plugin_version = 1;
+
+enum { PAGE = 4096, RANGES = 64, FINDINGS = 64, WIDEST = 64 };
+
+struct ranges {
+	struct {
+		uint64_t first, size;
+	} all[RANGES];
+	unsigned count;
+};
+
+static struct ranges trusted, watched;
+/* By the offset in a page, which no mapping changes: may a store that begins there meet what is watched? Most do not, and
+ * to ask QEMU where a store went costs most. */
+static bool suspect[PAGE];
+static uint8_t *code;
+static uint64_t at, size;
+static bool begun;
+static FILE *to;
+static uint64_t told[FINDINGS];
+static unsigned findings;
+
+static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
+{
+	for (unsigned i = 0; i < ranges->count; i++)
+		if (first - ranges->all[i].first < ranges->all[i].size || ranges->all[i].first - first < length)
+			return true;
+	return false;
+}
+
+static bool is_new(uint64_t pc)
+{
+	for (unsigned i = 0; i < findings; i++)
+		if (told[i] == pc)
+			return false;
+	if (findings == FINDINGS)
+		return false;
+	told[findings++] = pc;
+	return true;
+}
+
+static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
+{
+	const struct qemu_plugin_hwaddr *place;
+	uint64_t physical;
+
+	(void)processor;
+	if (!suspect[address % PAGE] || !begun)
+		return;
+	place = qemu_plugin_get_hwaddr(info, address);
+	if (!place || qemu_plugin_hwaddr_is_io(place))
+		return;
+	physical = qemu_plugin_hwaddr_phys_addr(place);
+	if (meets(&watched, physical, 1ull << qemu_plugin_mem_size_shift(info)) && is_new((uint64_t)pc))
+		fprintf(to, "wrote %" PRIx64 " %" PRIx64 "\n", (uint64_t)pc, physical), fflush(to);
+}
+
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	(void)id;
+	for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		const uint64_t pc = qemu_plugin_insn_vaddr(insn), length = qemu_plugin_insn_size(insn);
+
+		if (!meets(&trusted, pc, 1)) {
+			qemu_plugin_register_vcpu_mem_cb(insn, wrote, 0, WRITES, (void *)pc);
+			continue;
+		}
+		begun = true;
+		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
+			if (is_new(pc))
+				fprintf(to, "code %" PRIx64 "\n", pc), fflush(to);
+	}
+}
+
+static bool add(struct ranges *ranges, const char *text)
+{
+	char *end;
+
+	if (ranges->count == RANGES)
+		return false;
+	ranges->all[ranges->count].first = strtoull(text, &end, 16);
+	ranges->all[ranges->count].size = strtoull(*end ? end + 1 : end, NULL, 16);
+	return ranges->all[ranges->count++].size != 0;
+}
+
+static bool read_code(const char *path, uint64_t offset)
+{
+	FILE *file = fopen(path, "r");
+
+	code = malloc(size);
+	return file && code && fseek(file, (long)offset, SEEK_SET) == 0 && fread(code, 1, size, file) == size && fclose(file) == 0;
+}
+
+__attribute__((visibility("default")))
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv)
+{
+	const char *image = NULL;
+	uint64_t offset = 0;
+	bool good = true;
+
+	(void)info;
+	for (int i = 0; i < argc; i++) {
+		const char *value = strchr(argv[i], '=');
+
+		if (!value)
+			return 1;
+		value++;
+		if (strncmp(argv[i], "trusted=", 8) == 0)
+			good &= add(&trusted, value);
+		else if (strncmp(argv[i], "watched=", 8) == 0)
+			good &= add(&watched, value);
+		else if (strncmp(argv[i], "image=", 6) == 0)
+			image = value;
+		else if (strncmp(argv[i], "offset=", 7) == 0)
+			offset = strtoull(value, NULL, 16);
+		else if (strncmp(argv[i], "at=", 3) == 0)
+			at = strtoull(value, NULL, 16);
+		else if (strncmp(argv[i], "size=", 5) == 0)
+			size = strtoull(value, NULL, 16);
+		else if (strncmp(argv[i], "to=", 3) == 0)
+			to = fopen(value, "w");
+	}
+	if (!good || !to || !image || !read_code(image, offset))
+		return 1;
+	for (unsigned i = 0; i < watched.count; i++)
+		for (uint64_t n = 0; n < watched.all[i].size + WIDEST - 1; n++)
+			suspect[(watched.all[i].first - (WIDEST - 1) + n) % PAGE] = true;
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+	return 0;
+}
