@@ -29,7 +29,7 @@ ifneq ($(UNSAFE_NO_SANDBOX),)
 $(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
 endif
 
-TARGETS := help deps deps-dev build status boot kernel replay provenance test interactions lint bench bench-model bench-compose fake-model install clean
+TARGETS := help deps deps-dev build status boot kernel replay provenance test interactions lint bench bench-model bench-compose bench-linux fake-model install clean
 .PHONY: run watch $(TARGETS)
 # The API key is for the front, which hands it on; no compiler has it in its environment.
 $(TARGETS): export ANTHROPIC_API_KEY :=
@@ -47,6 +47,7 @@ help:
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make bench-compose [ARGS="8 64"]     what a composition check costs, by the number of tasks'
+	@echo 'make bench-linux                     what a Debian kernel takes for the like of our benchmarks'
 	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
 	@echo 'make clean                           remove what was built (mailbox and workspace stay)'
@@ -101,6 +102,9 @@ bench-model: build
 
 bench-compose: build
 	@scripts/bench-compose $(ARGS)
+
+bench-linux:
+	@scripts/bench-linux
 
 fake-model:
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet) --product fake-model
