@@ -12,7 +12,7 @@ struct HarnessWatch: Sendable {
         func text(less offset: UInt64 = 0) -> String { String(first &- offset, radix: 16) + "+" + String(size, radix: 16) }
     }
 
-    static var source: FilePath { FilePath(Share.find("data/watch.c")) }
+    static var source: FilePath { Share.data("watch.c") }
     static let output = "watch"
     static let pluginInside = "/watch.so"
     /// KERNEL_BASE of kernel.ld: virtual less physical address.

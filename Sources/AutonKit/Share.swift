@@ -3,13 +3,21 @@ import SystemPackage
 /// What comes with the programs: prompts, recorded runs, the kernel's protected side.
 package enum Share {
     /// `name` in `$AUTON_SHARE`, which the front sets; else in the working directory, or where `make install` puts it, beside
-    /// the program's `bin`, or in the checkout that the program was built in.
+    /// the program's `bin`.
     package static func find(_ name: String) -> String {
         if let share = environment("AUTON_SHARE") { return FilePath(share).appending(name).string }
         if Files.exists(FilePath(name)) { return name }
-        let build = Tools.running.removingLastComponent(), prefix = build.removingLastComponent()
-        // .build/TRIPLE/CONFIGURATION
-        let checkout = prefix.removingLastComponent().removingLastComponent()
-        return [prefix.appending("share/auton"), checkout].map { $0.appending(name) }.first(where: Files.exists)?.string ?? name
+        let installed = Tools.running.removingLastComponent().removingLastComponent().appending("share/auton").appending(name)
+        return Files.exists(installed) ? installed.string : name
+    }
+
+    /// What belongs to the programs themselves, and no setting names: `name` in `data/`, also of the checkout that the program was
+    /// built in, wherever it is called.
+    package static func data(_ name: String) -> FilePath {
+        let found = FilePath(find("data")).appending(name)
+        // .build/TRIPLE/CONFIGURATION/PROGRAM
+        let checkout = (0..<4).reduce(Tools.running) { path, _ in path.removingLastComponent() }
+        let built = checkout.appending("data").appending(name)
+        return !Files.exists(found) && Files.exists(built) ? built : found
     }
 }

@@ -52,7 +52,7 @@ struct AutonCompose: AsyncParsableCommand {
             try Gate.requireTools()
             let demand = Composer.Demand(
                 share: settings.compose.slower, orders: settings.compose.orders, allPairs: allPairs,
-                profiler: FilePath(Share.find("data/profile.c")))
+                profiler: Share.data("profile.c"))
             let composing = Composing(workspace: workspace, limits: settings.sandbox.limits, demand: demand)
             let composition: Composition
             if commits.count > 1 {

@@ -12,7 +12,7 @@ struct SelfChecking {
     let cached: Bool
 
     func run() async throws -> ExitStatus {
-        let corpus = FilePath(Share.find("data/self-check")), kernel = FilePath(settings.paths.kernel)
+        let corpus = Share.data("self-check"), kernel = FilePath(settings.paths.kernel)
         let stamp = try await SelfCheckStamp(corpus: corpus, kernel: kernel)
         if cached && stamp.isThere {
             print("the gate has proved itself before, with the same programs, tools and harness")
