@@ -1,9 +1,11 @@
-/* A QEMU plugin that watches over a kernel's test harness: it writes to the file `to`, each once,
- *     wrote PC ADDRESS     what instruction that is not in a `trusted` range wrote to a `watched` one, by whatever mapping
- *     code PC              where an instruction in a `trusted` range is not the image's
- * in hexadecimal. Ranges are FIRST+SIZE: of code, virtual addresses; of what is watched, physical ones. `image` is the file
- * that has the code: `size` bytes from `offset` on belong at `at`. What is written before the first instruction of a trusted
- * range is executed is the kernel's own affair: it clears its memory.
+/* A QEMU plugin that watches over a kernel's test harness: it writes to the file `to`, each instruction once,
+ *     wrote PC ADDRESS     where one that is not in a `trusted` range wrote to a `watched` one, by whatever mapping, or to a
+ *                          `constant` one, by its own address or one that differs from it above the lowest 2 GiB
+ *     moved PC ADDRESS     where one of the harness's `own` wrote to what is watched, and it was elsewhere
+ *     code PC              where one in a trusted range is not the image's
+ * in hexadecimal; last of all `end`. Ranges are FIRST+SIZE, virtual addresses, `base` above the physical ones. `image` is the
+ * file that has the code: `size` bytes from `offset` on belong at `at`. What is written before the first trusted
+ * instruction is executed is the kernel's own affair: it clears its memory.
  *
  * What is declared of QEMU here is version 1 of the interface, as profile.c says. */
 #include <inttypes.h>
@@ -29,13 +31,17 @@ const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
+bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, void *), void *data);
 struct qemu_plugin_hwaddr *qemu_plugin_get_hwaddr(qemu_plugin_meminfo_t info, uint64_t address);
 bool qemu_plugin_hwaddr_is_io(const struct qemu_plugin_hwaddr *place);
 uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *place);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
-enum { PAGE = 4096, RANGES = 64, FINDINGS = 64, WIDEST = 64 };
+enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, WIDEST = 64 };
+
+#define LOW 0x7fffffffull
 
 struct ranges {
 	struct {
@@ -44,7 +50,8 @@ struct ranges {
 	unsigned count;
 };
 
-static struct ranges trusted, watched;
+static struct ranges trusted, own, watched, constant;
+static uint64_t base;
 /* By the offset in a page, which no mapping changes: may a store that begins there meet what is watched? Most do not, and
  * to ask QEMU where a store went costs most. */
 static bool suspect[PAGE];
@@ -63,6 +70,14 @@ static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
 	return false;
 }
 
+static bool meets_low(const struct ranges *ranges, uint64_t first, uint64_t length)
+{
+	for (unsigned i = 0; i < ranges->count; i++)
+		if (((first - ranges->all[i].first) & LOW) < ranges->all[i].size || ((ranges->all[i].first - first) & LOW) < length)
+			return true;
+	return false;
+}
+
 static bool is_new(uint64_t pc)
 {
 	for (unsigned i = 0; i < findings; i++)
@@ -74,20 +89,46 @@ static bool is_new(uint64_t pc)
 	return true;
 }
 
+static void tell(const char *what, uint64_t pc, uint64_t address)
+{
+	if (!is_new(pc))
+		return;
+	fprintf(to, "%s %" PRIx64 " %" PRIx64 "\n", what, pc, address);
+	fflush(to);
+}
+
+/* False for what is no memory. */
+static bool find(qemu_plugin_meminfo_t info, uint64_t address, uint64_t *physical)
+{
+	const struct qemu_plugin_hwaddr *place = qemu_plugin_get_hwaddr(info, address);
+
+	if (!place || qemu_plugin_hwaddr_is_io(place))
+		return false;
+	*physical = qemu_plugin_hwaddr_phys_addr(place);
+	return true;
+}
+
+/* QEMU calls for what is read, too. */
 static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
 {
-	const struct qemu_plugin_hwaddr *place;
+	const uint64_t length = 1ull << qemu_plugin_mem_size_shift(info);
 	uint64_t physical;
 
 	(void)processor;
-	if (!suspect[address % PAGE] || !begun)
+	if (!begun || !qemu_plugin_mem_is_store(info))
 		return;
-	place = qemu_plugin_get_hwaddr(info, address);
-	if (!place || qemu_plugin_hwaddr_is_io(place))
-		return;
-	physical = qemu_plugin_hwaddr_phys_addr(place);
-	if (meets(&watched, physical, 1ull << qemu_plugin_mem_size_shift(info)) && is_new((uint64_t)pc))
-		fprintf(to, "wrote %" PRIx64 " %" PRIx64 "\n", (uint64_t)pc, physical), fflush(to);
+	if (meets_low(&constant, address, length) ||
+	    (suspect[address % PAGE] && find(info, address, &physical) && meets(&watched, physical + base, length)))
+		tell("wrote", (uint64_t)pc, address);
+}
+
+static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
+{
+	uint64_t physical;
+
+	(void)processor;
+	if (meets(&watched, address, 1) && (!find(info, address, &physical) || physical + base != address))
+		tell("moved", (uint64_t)pc, address);
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -102,10 +143,19 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			continue;
 		}
 		begun = true;
+		if (meets(&own, pc, 1))
+			qemu_plugin_register_vcpu_mem_cb(insn, harness_wrote, 0, WRITES, (void *)pc);
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
-			if (is_new(pc))
-				fprintf(to, "code %" PRIx64 "\n", pc), fflush(to);
+			tell("code", pc, pc);
 	}
+}
+
+static void ended(qemu_plugin_id_t id, void *data)
+{
+	(void)id;
+	(void)data;
+	fputs("end\n", to);
+	fclose(to);
 }
 
 static bool add(struct ranges *ranges, const char *text)
@@ -143,8 +193,14 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 		value++;
 		if (strncmp(argv[i], "trusted=", 8) == 0)
 			good &= add(&trusted, value);
+		else if (strncmp(argv[i], "own=", 4) == 0)
+			good &= add(&own, value);
 		else if (strncmp(argv[i], "watched=", 8) == 0)
 			good &= add(&watched, value);
+		else if (strncmp(argv[i], "constant=", 9) == 0)
+			good &= add(&constant, value);
+		else if (strncmp(argv[i], "base=", 5) == 0)
+			base = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "image=", 6) == 0)
 			image = value;
 		else if (strncmp(argv[i], "offset=", 7) == 0)
@@ -162,5 +218,6 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 		for (uint64_t n = 0; n < watched.all[i].size + WIDEST - 1; n++)
 			suspect[(watched.all[i].first - (WIDEST - 1) + n) % PAGE] = true;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+	qemu_plugin_register_atexit_cb(id, ended, NULL);
 	return 0;
 }

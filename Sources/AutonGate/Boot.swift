@@ -71,8 +71,8 @@ package struct Boot: Sendable {
                 throw AutonError(.unavailable, "QEMU does not start: \(complaint)", at: image.string)
             }
             ending = .notLoadable
-        case .exited(128 + SIGKILL), .exited(128 + SIGTERM):
-            // Nothing that a kernel does kills QEMU; somebody on this machine did, or its memory is short.
+        case .signalled(SIGKILL), .signalled(SIGTERM):
+            // Nothing that a kernel does kills QEMU, whatever status it has it exit with; somebody on this machine did, or its memory is short.
             throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
         case .exceeded(let resource):
             throw AutonError(.tryAgain, "QEMU was killed at the sandbox's limit of \(resource.rawValue)", at: image.string)

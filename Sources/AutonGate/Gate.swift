@@ -69,39 +69,48 @@ package struct Gate: Sendable {
         list.check(change, paths: task?.paths)
         judgement.change = change.summary(base: base)
         let again = list.hasFailed ? nil : buildAgain(commit, trees, name, builds)
-        defer { again?.cancel() }
         let before = TreeRecord.find(tree: trees[0], in: workspace)
         // A merge is often the tree of the verdict that came just before.
         let known = isOfMain ? before : nil
-        if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, known: known, limits: limits) {
-            judgement.take(trial)
-            if !list.hasFailed, let record = trial.record {
-                try await list.checkReproducible(record, before: before, again: again)
-                if !list.hasFailed { try record.save(tree: trees[0], in: workspace) }
+        do {
+            if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, known: known, limits: limits) {
+                judgement.take(trial)
+                if !list.hasFailed, let record = trial.record {
+                    try await list.checkReproducible(record, before: before, again: again)
+                    if !list.hasFailed { try record.save(tree: trees[0], in: workspace) }
+                }
+                if !list.hasFailed, let record = trial.record {
+                    let base = try await result(of: base, tree: trees[1])
+                    judgement.compare(with: base)
+                    try list.check(trial.boot, task: task, base: base, tree: worktree.root)
+                    if !list.hasFailed {
+                        list.checkSpeed(record.counts, base: base, share: demands.slower, justified: slower)
+                    }
+                    if !list.hasFailed {
+                        let before = try await paths(of: base.record, trees[1])
+                        let matrix = BootMatrix(tree: worktree.root, trial: trial, before: before, limits: limits)
+                        judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
+                    }
+                    if !list.hasFailed {
+                        try await list.checkPanics(of: trial, base: base.record, in: worktree.root, demands.boots, limits)
+                    }
+                }
             }
-            if !list.hasFailed, let record = trial.record {
-                let base = try await result(of: base, tree: trees[1])
-                judgement.compare(with: base)
-                try list.check(trial.boot, task: task, base: base, tree: worktree.root)
-                if !list.hasFailed {
-                    list.checkSpeed(record.counts, base: base, share: demands.slower, justified: slower)
-                }
-                if !list.hasFailed {
-                    let before = try await paths(of: base.record, trees[1])
-                    let matrix = BootMatrix(tree: worktree.root, trial: trial, before: before, limits: limits)
-                    judgement.boots = try await list.checkBoots(matrix, demand: demands.boots)
-                }
-                if !list.hasFailed {
-                    try await list.checkPanics(of: trial, base: base.record, in: worktree.root, demands.boots, limits)
-                }
-            }
+        } catch {
+            await Self.end(again)
+            throw error
         }
-        again?.cancel()
-        _ = await again?.result
+        await Self.end(again)
         list.skipRest(of: CheckName.all)
         judgement.checks = list.checks
         if isOfMain && judgement.accepted { try await builds.keep(worktree.root, as: trees[0]) }
         return judgement
+    }
+
+    /// Waits for it, so that its checkout is gone.
+    private static func end(_ again: Task<Result<String, SecondBuild.Failure>, any Error>?) async {
+        again?.cancel()
+        _ = await again?.result
     }
 
     /// Builds it once more beside the first build's boots, unless it was built before; on what the base was built to if that

@@ -3,7 +3,8 @@ enum HarnessNames {
     /// What `harness/internal.h` shares among the harness's files.
     static let privateNames: Set<String> = [
         "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_end", "report_fresh_line",
-        "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy",
+        "order_begin", "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr",
+        "harness_memcpy",
         "harness_memmove",
         "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
         "harness_init_count", "harness_init_seen", "harness_call", "harness_calls", "harness_ticks", "harness_level_ticks",
@@ -27,6 +28,8 @@ enum HarnessNames {
     static let tables: Set<String> = [
         "__start_inits", "__stop_inits", "__start_ktests", "__stop_ktests", "__start_kbenches", "__stop_kbenches",
         "__start_kfigures", "__stop_kfigures", "__start_kpanics", "__stop_kpanics",
+        "__harness_text_start", "__harness_text_end", "__acceptance_text_start", "__acceptance_text_end", "__harness_data_start",
+        "__harness_data_end", "__harness_bss_start", "__harness_bss_end",
     ]
     static let sections = [
         ".auton", "auton.ktests", "auton.kbenches", "auton.inits", "auton.kfigures", "auton.kpanics", "_ktests", "_kbenches",
@@ -41,6 +44,8 @@ enum HarnessNames {
         "KTEST_SIGNED",
         "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
     ]
+    /// What a file would ask for to be another for the tests than for the kernel.
+    static let placesOfCompilation: Set<String> = ["__BASE_FILE__", "__INCLUDE_LEVEL__"]
     static let headers: Set<String> = ["harness.h", "internal.h"]
     /// The compiler's own that the harness includes, and that one of the kernel's would be taken for.
     static let compilerHeaders: Set<String> = [

@@ -14,6 +14,8 @@ struct KTAPParser {
     /// For every level that is open: what the subtests since its last result say against its next one; nil if there are none.
     private var pending: [[String]?] = [nil]
     private var diagnostics: [String] = []
+    /// Whether an assertion of the test that runs was told to have failed.
+    private var failedAssertion = false
     private var omitted = 0
     private var unfinished: [TestResult] = []
     private var names: Set<String> = []
@@ -34,7 +36,9 @@ struct KTAPParser {
         switch line.content {
         case .noise: return
         case .measurement: return
-        case .diagnostic(let text): diagnose(text)
+        case .diagnostic(let text):
+            if Self.isFailedAssertion(text) { failedAssertion = true }
+            diagnose(text)
         case .run(let name): begin(name)
         case .panic(let why): if report.panic == nil { report.panic = why }
         case .trace(let frames): if report.trace.isEmpty { report.trace = frames }
@@ -105,6 +109,9 @@ struct KTAPParser {
         report.running = nil
         defer { dropDiagnostics() }
         let outcome = Self.outcome(of: result)
+        if outcome != .notOk && failedAssertion {
+            problem("\(result.name) is said to be \(outcome.rawValue), but an assertion of it failed")
+        }
         counts[outcome == .ok ? 0 : outcome == .skip ? 2 : 1] += 1
         guard report.tests.count < Self.mostTests else { return problem("more than \(Self.mostTests) results") }
         if !names.insert(result.name).inserted { problem("two results for \(result.name)") }
@@ -138,6 +145,13 @@ struct KTAPParser {
         dropDiagnostics()
     }
 
+    /// As the harness tells of one, before it says that the test has failed: `lib/sum.c:12: KASSERT(…`.
+    private static func isFailedAssertion(_ text: String) -> Bool {
+        guard let end = text.firstRange(of: ": KASSERT") else { return false }
+        let place = text[..<end.lowerBound], line = place.reversed().prefix { $0.isNumber }
+        return !line.isEmpty && place.dropLast(line.count).last == ":"
+    }
+
     private mutating func diagnose(_ text: String) {
         if diagnostics.count < Self.mostDiagnostics { diagnostics.append(text) } else { omitted += 1 }
     }
@@ -145,6 +159,7 @@ struct KTAPParser {
     private var said: [String] { diagnostics + (omitted > 0 ? ["[… \(omitted) more lines]"] : []) }
 
     private mutating func dropDiagnostics() {
+        failedAssertion = false
         diagnostics = []
         omitted = 0
     }

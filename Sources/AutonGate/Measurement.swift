@@ -1,6 +1,5 @@
 import AutonKit
 import AutonMessages
-import Glibc
 import SystemPackage
 
 /// What a kernel's tests and benchmarks take in instructions: booted twice at once where time is counted in them, and
@@ -10,7 +9,7 @@ package struct Measurement: Sendable {
     /// Nil if the counts are to be believed; else one line that says why not.
     package var failure: String?
     package var evidence: [String]
-    /// Nil if the harness was seen to send the whole report, and nobody to meddle with it; else one line.
+    /// Nil if the harness was seen to send the whole report; else one line that says what it did not send.
     package var foreign: String?
 
     /// - Parameters:
@@ -25,31 +24,17 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
-        let elf = ELFImage(try Files.read(image))
-        boot.witness = elf.flatMap(Witness.init)
-        let place = try TemporaryDirectory.make(image.removingLastComponent().appending("watch"))
-        defer { try? Files.removeTree(place) }
-        if let elf { boot.watch = try await HarnessWatch(elf, map: Self.map(of: image), directory: place) }
+        boot.witness = ELFImage(try Files.read(image)).flatMap(Witness.init)
         let witnessed = boot
         async let first = counting.run()
         async let second = witnessed.run()
-        var measurement = Measurement(try await first, try await second)
-        if witnessed.watch == nil && measurement.foreign == nil {
-            measurement.foreign = "the image does not tell where its harness is"
-        }
-        return measurement
-    }
-
-    /// The linker's; empty if there is none.
-    private static func map(of image: FilePath) throws -> String {
-        let path = image.removingLastComponent().appending("kernel.map")
-        return Files.type(of: path) == S_IFREG ? try Files.readText(path) : ""
+        return Measurement(try await first, try await second)
     }
 
     init(_ first: BootReport, _ second: BootReport) {
         counts = first.counters.counts
         evidence = []
-        foreign = second.foreign ?? second.tampering.first
+        foreign = second.foreign
         let boots = [first, second]
         if let bad = boots.first(where: { $0.failure != nil }) {
             failure = "where time is counted in instructions: \(bad.failure ?? "")"

@@ -30,6 +30,11 @@ struct ReservedC {
         switch directive.name {
         case "define", "undef":
             if let first, HarnessNames.isReserved(first.text) { add("redefines \(first.text) of the harness", first) }
+        case "if", "ifdef", "ifndef", "elif", "elifdef", "elifndef":
+            for word in directive.words {
+                if HarnessNames.isReserved(word.text) { add("asks whether \(word.text) of the harness is there", word) }
+                if HarnessNames.placesOfCompilation.contains(word.text) { add("asks who includes it: \(word.text)", word) }
+            }
         case "include", "include_next", "import":
             // What it includes is a path, not words.
             let path = directive.words.map(\.text).joined()
@@ -105,6 +110,8 @@ struct ReservedC {
                 word)
         } else if HarnessNames.ofAssertions.contains(name) && !isTest {
             add("calls what the harness's assertions call: \(name)", word)
+        } else if HarnessNames.placesOfCompilation.contains(name) {
+            add("asks who includes it: \(name)", word)
         } else if HarnessNames.entries.contains(name), previous?.isIdentifier("struct") == true {
             add("makes an entry for the harness's tables by hand: struct \(name)", word)
         }

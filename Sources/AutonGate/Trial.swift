@@ -25,7 +25,7 @@ struct Trial: Sendable {
 extension Checklist {
     /// Builds, boots and measures the tree in `directory`; nil if it does not build.
     ///
-    /// Time passes in the first boot as on any machine, and that one is believed of the tests: in the two that count
+    /// Time passes in the first boot as on any machine, and that one is believed of the tests, and looked on from outside: in the two that count
     /// instructions, at once after it, no interrupt comes at another place than before, so that a kernel could pass there
     /// that fails now and then everywhere else. What one image takes in instructions is always the same: it is not measured
     /// again if it is known.
@@ -41,26 +41,36 @@ extension Checklist {
             evidence: build.diagnostics)
         guard build.succeeded else { return nil }
         let digest = try await Tools.digest(of: build.image)
-        let boot = try await Boot(image: build.image, seconds: limits.bootSeconds).run()
+        let isKnown = known?.image == digest
+        let boot =
+            try await isKnown
+            ? Boot(image: build.image, seconds: limits.bootSeconds).run()
+            : BootReport.ofWatched(build.image, elf: elf, seconds: limits.bootSeconds)
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
             passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
             evidence: boot.evidence)
         var counts: InstructionCounts?
-        if let known, known.image == digest, !hasFailed {
+        if let known, isKnown, !hasFailed {
             counts = known.counts
             skip(CheckName.origin, because: Self.sameImage)
             skip(CheckName.counters, because: Self.sameImage)
         } else if !hasFailed {
-            let measurement = try await Measurement.take(of: build.image, seconds: limits.bootSeconds)
-            counts = measurement.counts
-            let tests = Text.count(measurement.counts.tests.count, "test")
-            add(CheckName.origin, failure: measurement.foreign, passed: "the harness was seen to send it all")
+            let intrusion = boot.foreign ?? boot.tampering.first
+            let measurement =
+                intrusion == nil ? try await Measurement.take(of: build.image, seconds: limits.bootSeconds) : nil
             add(
-                CheckName.counters, failure: measurement.failure,
-                passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same",
-                evidence: measurement.evidence)
+                CheckName.origin, failure: intrusion ?? measurement?.foreign,
+                passed: "the harness was seen to send it all, and to be left alone", evidence: boot.tampering)
+            if let measurement {
+                counts = measurement.counts
+                let tests = Text.count(measurement.counts.tests.count, "test")
+                add(
+                    CheckName.counters, failure: measurement.failure,
+                    passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same",
+                    evidence: measurement.evidence)
+            }
         }
         return Trial(
             image: digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
@@ -95,6 +105,19 @@ extension Checklist {
 }
 
 extension BootReport {
+    /// A boot that is looked on from outside of the machine.
+    static func ofWatched(_ image: FilePath, elf: ELFImage?, seconds: Double) async throws -> BootReport {
+        var boot = Boot(image: image, seconds: seconds)
+        // Beside the image, so that it goes when the tree goes if we are killed first.
+        let place = try TemporaryDirectory.make(image.removingLastComponent().appending("watch"))
+        defer { try? Files.removeTree(place) }
+        boot.witness = elf.flatMap(Witness.init)
+        if let elf { boot.watch = try await HarnessWatch(elf, directory: place) }
+        var report = try await boot.run()
+        if boot.watch == nil { report.tampering = ["the image does not tell where its harness is"] }
+        return report
+    }
+
     private static let lines = 20
 
     /// What shows a bad boot, in about as many lines as one reads: why it ended, what is wrong with the report, what the

@@ -53,8 +53,7 @@ package actor SandboxSession {
         let code = Int32(truncatingIfNeeded: answer.reply.code)
         switch auton_sandbox_ending(UInt32(truncatingIfNeeded: answer.reply.ending)) {
         case AUTON_SANDBOX_EXITED: ending = .exited(code)
-        // As a shell says it.
-        case AUTON_SANDBOX_SIGNALLED: ending = .exited(128 + code)
+        case AUTON_SANDBOX_SIGNALLED: ending = .signalled(code)
         case AUTON_SANDBOX_STOPPED: ending = .timedOut
         case AUTON_SANDBOX_MEMORY: ending = .exceeded(.memory)
         case AUTON_SANDBOX_DISK: ending = .exceeded(.disk)

@@ -57,7 +57,9 @@ extension Gate {
     func sweep() throws {
         let locks = workspace.root.appending(".auton/lock"), prefix = "gate-" + Self.byHand
         for name in try Files.list(locks) where name.hasPrefix(prefix) {
-            guard let process = pid_t(name.dropFirst(prefix.count)), kill(process, 0) != 0, errno == ESRCH,
+            // A second build's has a word behind the number.
+            guard let process = pid_t(name.dropFirst(prefix.count).prefix(while: \.isNumber)), kill(process, 0) != 0,
+                errno == ESRCH,
                 let lock = try workspace.lock(name)
             else { continue }
             defer { lock.release() }

@@ -18,6 +18,7 @@ struct KTAPOracle {
         "^[ \t]*(ok (0|[1-9][0-9]{0,17})( |$)|1\\.\\.(0|[1-9][0-9]{0,17})( *$| +#)|not ok( |$)|KTAP version |TAP version |[Bb][Aa][Ii][Ll] [Oo][Uu][Tt]!)"
     )
     private nonisolated(unsafe) static let ours = expression("^# (run |auton nonce |auton end |harness: )")
+    private nonisolated(unsafe) static let assertion = expression("^# .*:[0-9]+: KASSERT")
     private nonisolated(unsafe) static let good = expression(
         "^(  )*(ok [0-9]|not ok (0|[1-9][0-9]{0,17})( |$)|KTAP version |TAP version |1\\.\\.[0-9])|^# ")
 
@@ -40,7 +41,8 @@ struct KTAPOracle {
             tokens.filter { $0.kind == kind }.count == 1 ? tokens.first { $0.kind == kind } : nil
         }
         let outer = tokens.filter { $0.level == 0 }.map(\.kind)
-        guard only("nonce")?.name == nonce, let end = only("end"), tokens.last?.kind == "end", end.words.first == nonce,
+        guard only("nonce")?.name == nonce, let end = only("end"), tokens.last(where: { $0.kind != "assertion" })?.kind == "end",
+            end.words.first == nonce,
             outer.filter({ $0 == "version" || $0 == "plan" || $0 == "result" || $0 == "end" }).starts(with: ["version", "plan"]),
             outer.filter({ $0 == "version" }).count == 1, outer.filter({ $0 == "plan" }).count == 1,
             (outer.firstIndex(of: "nonce") ?? 0) < (outer.firstIndex(of: "result") ?? .max)
@@ -58,7 +60,8 @@ struct KTAPOracle {
             counts[token.outcome.rawValue, default: 0] += 1
             let run = since.firstIndex { $0.kind == "run" } ?? 0
             if since[..<run].contains(where: { $0.level > 0 }) { return nil }
-            let inside = since[run...].filter { $0.kind != "nonce" }.drop { $0.level == 0 }
+            if token.outcome != .notOk, since[run...].contains(where: { $0.kind == "assertion" }) { return nil }
+            let inside = since[run...].filter { $0.kind != "nonce" && $0.kind != "assertion" }.drop { $0.level == 0 }
             let children = Array(inside.reversed().drop { $0.level == 0 }.reversed())
             results.append(
                 TestResult(name: token.name, outcome: children.isEmpty || passes(children, 1) ? token.outcome : .notOk))
@@ -100,6 +103,7 @@ struct KTAPOracle {
     private static func token(_ bytes: [UInt8]) -> Token? {
         var line = String(decoding: bytes.map { $0 == 0 ? 1 : $0 }, as: UTF8.self)
         while line.utf8.last == 13 { line = String(decoding: line.utf8.dropLast(), as: UTF8.self) }
+        if assertion.matches(line) { return Token(kind: "assertion") }
         guard suspicious.matches(line) || ours.matches(line) else { return nil }
         let isText = String(decoding: bytes, as: UTF8.self).utf8.elementsEqual(bytes)
         let hasControls = line.unicodeScalars.contains { $0.value < 32 || (127...159).contains($0.value) }

@@ -51,6 +51,12 @@ import Testing
     }
 
     static let damages = [
+        Damage(
+            "a pass in spite of an assertion", [7: "ok 2 boot.b", 10: "# auton end ab pass 2 fail 0 skip 1"],
+            problem: "boot.b is said to be ok, but an assertion of it failed"),
+        Damage(
+            "a skip in spite of an assertion", [7: "ok 2 boot.b # SKIP", 10: "# auton end ab pass 1 fail 0 skip 2"],
+            problem: "boot.b is said to be skip, but an assertion of it failed"),
         Damage("no version", [0: ""], problem: "the plan comes before the version line"),
         Damage("two versions", [0: "KTAP version 1\nKTAP version 1"], problem: "a second version line"),
         Damage("another version", [0: "KTAP version 2"], problem: "KTAP version 2, not KTAP version 1"),

@@ -119,6 +119,9 @@ import Testing
         "struct a { int (*b)(void); } c = { report_end };", "struct a *f(void) { report_end; }",
         "struct { int a[report_end]; } b;",
         "__asm__(\".incbin \\\"/etc/passwd\\\"\");", "__asm__(\".include \\\"x\\\"\");", "#pragma weak harness_exit",
+        "#ifdef AUTON_HARNESS_H\nint a;\n#endif", "#if 1 && !defined(KTEST)\nint a;\n#endif",
+        "#if 0\n#elif defined KASSERT\nint a;\n#endif",
+        "static inline int f(void) { return __BASE_FILE__[0]; }", "#if __INCLUDE_LEVEL__ > 1\nint a;\n#endif",
     ])
     func namesOfTheHarness(code: String) {
         #expect(violations("mm/a.c", code) != [])

@@ -29,7 +29,7 @@ import Testing
     }
 
     @Test func aSignalIsAStatusAsInAShell() async throws {
-        #expect(try await shell("kill -SEGV $$").ending == .exited(128 + SIGSEGV))
+        #expect(try await shell("kill -SEGV $$").ending == .signalled(SIGSEGV))
     }
 
     @Test func inputAndStreamsArePassedThrough() async throws {

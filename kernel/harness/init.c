@@ -20,6 +20,7 @@ volatile uint64_t harness_level_ticks[10];
 
 void init_run(void)
 {
+	order_begin();
 	sort(__start_inits, (size_t)(__stop_inits - __start_inits));
 	for (int level = 0; level <= 9; level++) {
 		const uint64_t start = harness_ticks();

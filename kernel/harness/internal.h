@@ -153,6 +153,9 @@ void report_fresh_line(void);                   /* ends the line if one is begun
 
 /* ---- order.c ---- */
 
+/* Forgets what anybody wrote there before. */
+void order_begin(void);
+
 /* Compares two things by their suites and names as the boot asks for: below 0 if a comes first, above 0 if b does.
  * given: how they come where nothing is asked for. */
 int order_compare(const char *suite_a, const char *a, const char *suite_b, const char *b, int given);

@@ -35,6 +35,12 @@ static uint64_t hash(const char *suite, const char *name)
 	return h ^ h >> 31;
 }
 
+void order_begin(void)
+{
+	order = UNREAD;
+	seed = 0;
+}
+
 int order_compare(const char *suite_a, const char *a, const char *suite_b, const char *b, int given)
 {
 	if (order == UNREAD)
