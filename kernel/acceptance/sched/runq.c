@@ -510,8 +510,10 @@ KTEST(sched, runq_random)
 			if (model[i].e.queued)
 				break;
 			model[i].e.slice_ns -= model[i].e.slice_ns < ran ? model[i].e.slice_ns : ran;
-			model_window(now);
-			m.boosted += model[i].e.level == LEVEL_BOOST ? ran : 0;
+			if (model[i].e.level == LEVEL_BOOST) {
+				model_window(now);
+				m.boosted += ran;
+			}
 			runq_charge(&rq, &real[i], ran, now);
 			break;
 		case 6:
