@@ -31,6 +31,21 @@ static inline uint64_t user_word(struct vmspace *vs, vaddr_t va)
 	return p ? *p : UINT64_MAX;
 }
 
+/* Waits until a word of it is no less than that; false: it has ended, or it takes too long. */
+static inline bool user_word_becomes(struct process *p, vaddr_t va, uint64_t least)
+{
+	const uint64_t begin = clock_ns();
+
+	while (clock_ns() - begin < LONG) {
+		if (process_wait(p, TIMEOUT_NOW, NULL) == 0)
+			return false;
+		if (user_word(process_vmspace(p), va) >= least)
+			return true;
+		thread_park(100 * US);
+	}
+	return false;
+}
+
 /* Maps the program at USER_CODE, and the data. */
 static inline bool user_load(struct vmspace *vs, const char *program, size_t len)
 {
