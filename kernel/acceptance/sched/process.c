@@ -46,7 +46,7 @@ static int run(const char *program, size_t len, uint64_t arg)
 
 USER_PROGRAM(program_exit, "mov $1, %eax\nsyscall\nmov %rax, 0x600000\nmov $1, %edi\nmov $1, %eax\nsyscall\nud2\n");
 USER_PROGRAM(program_thread_exit, "mov $11, %eax\nsyscall\nud2\n");
-USER_PROGRAM(program_spin, "1: pause\nincq 0x600000\njmp 1b\n");
+USER_PROGRAM(program_spin, "1: incq 0x600000\njmp 1b\n");
 USER_PROGRAM(program_sleep, "incq 0x600008\nmov $1000000000000, %rdi\nmov $3, %eax\nsyscall\nmov %rax, 0x600000\nmov $1, %eax\nmov $9, %edi\nsyscall\nud2\n");
 
 /* Back as before, but for what slabs and tables of stacks keep. */
@@ -113,7 +113,7 @@ USER_PROGRAM(program_begin,
 	"mov %rax, 0x600000\nmov %rbx, 0x600008\nmov %rcx, 0x600010\nmov %rdx, 0x600018\nmov %rsi, 0x600020\nmov %rdi, 0x600028\nmov %rbp, 0x600030\n"
 	"mov %r8, 0x600038\nmov %r9, 0x600040\nmov %r10, 0x600048\nmov %r11, 0x600050\nmov %r12, 0x600058\nmov %r13, 0x600060\nmov %r14, 0x600068\n"
 	"mov %r15, 0x600070\nmov %rsp, 0x600078\nmov $8192, %ecx\n1: push %rcx\ndec %ecx\njnz 1b\n"
-	"mov $6, %eax\nsyscall\nmov %rax, 0x600080\nmovq $1, 0x600088\n2: pause\njmp 2b\n");
+	"mov $6, %eax\nsyscall\nmov %rax, 0x600080\nmovq $1, 0x600088\n2: jmp 2b\n");
 
 KTEST(sched, process_start)
 {
@@ -168,7 +168,7 @@ USER_PROGRAM(program_calls,
 	"mov $0x600000, %ebx\nxor %ebp, %ebp\n"
 	"1: cmp 0x600ff8, %rbp\njae 2f\nmov (%rbx), %rax\nmov 8(%rbx), %rdi\nmov 16(%rbx), %rsi\nmov 24(%rbx), %rdx\nmov 32(%rbx), %r10\nmov 40(%rbx), %r8\nmov 48(%rbx), %r9\n"
 	"syscall\nmov %rax, 0x601000(,%rbp,8)\nadd $56, %rbx\ninc %rbp\njmp 1b\n"
-	"2: movq $1, 0x601ff8\n3: pause\njmp 3b\n");
+	"2: movq $1, 0x601ff8\n3: jmp 3b\n");
 
 enum { NOT_THERE = 12 };               /* a number that stays free */
 
@@ -405,13 +405,13 @@ USER_PROGRAM(program_threads,
 	"1: lea 7f(%rip), %rdi\nimul $128, %rbx, %rsi\nadd $0x601200, %rsi\nmov %rbx, %rdx\nmov $10, %eax\nsyscall\nmov %rax, 0x600100(,%rbx,8)\n"
 	"inc %rbx\ncmp $16, %rbx\njb 1b\n"
 	"movq $1, 0x600008\n"                           /* go */
-	"2: pause\ncmpq $15, 0x600000\njb 2b\n"
+	"2: cmpq $15, 0x600000\njb 2b\n"
 	"3: lea 8f(%rip), %rdi\nmov $0x601f00, %esi\nmov $10, %eax\nsyscall\ntest %rax, %rax\njz 4f\nmov $2, %eax\nsyscall\njmp 3b\n"       /* when one has gone there is room for another */
-	"4: pause\ncmpq $16, 0x600000\njb 4b\n"
+	"4: cmpq $16, 0x600000\njb 4b\n"
 	"mov $20000000, %edi\nmov $1, %eax\nmov $55, %edi\nsyscall\nud2\n"
-	"7: mov %rdi, %rbx\nmov %rsp, 0x600200(,%rbx,8)\npush %rbx\n5: pause\ncmpq $0, 0x600008\nje 5b\npop %rbx\nmov %rbx, 0x600300(,%rbx,8)\n"
+	"7: mov %rdi, %rbx\nmov %rsp, 0x600200(,%rbx,8)\npush %rbx\n5: cmpq $0, 0x600008\nje 5b\npop %rbx\nmov %rbx, 0x600300(,%rbx,8)\n"
 	"lock incq 0x600000\nmov $11, %eax\nsyscall\nud2\n"
-	"8: lock incq 0x600000\n6: pause\njmp 6b\n");   /* ends with the process */
+	"8: lock incq 0x600000\n6: jmp 6b\n");   /* ends with the process */
 
 KTEST(sched, process_threads)
 {
@@ -436,7 +436,7 @@ USER_PROGRAM(program_stacks,
 	"mov $0x1234, %ebx\nlea 1f(%rip), %rdi\nmov $0x601800, %esi\nmov $0x5678, %edx\nmov $10, %eax\nsyscall\nmov %rax, 0x600000\n"
 	"lea 1f(%rip), %rdi\nmov $0x8000000000000000, %rsi\nmov $10, %eax\nsyscall\nmov %rax, 0x600008\n"
 	"mov $0xffffffff80200000, %rdi\nmov $0x601800, %esi\nmov $10, %eax\nsyscall\nmov %rax, 0x600010\n"
-	"2: pause\njmp 2b\n"
+	"2: jmp 2b\n"
 	"1: mov %rsp, 0x600018\nmov %rdi, 0x600020\nmov %rbx, 0x600028\npush %rdi\nmovq $1, 0x600030\nmov $11, %eax\nsyscall\nud2\n");
 
 KTEST(sched, process_thread_begin)
@@ -472,7 +472,7 @@ KTEST(sched, process_thread_begin)
 /* One that ends takes those with it that spin and that sleep. */
 USER_PROGRAM(program_take_along,
 	"lea 1f(%rip), %rdi\nmov $0x601400, %esi\nmov $10, %eax\nsyscall\nlea 2f(%rip), %rdi\nmov $0x601800, %esi\nmov $10, %eax\nsyscall\n"
-	"3: pause\ncmpq $2, 0x600000\njb 3b\nmov $500000, %edi\nmov $3, %eax\nsyscall\nmov $1, %eax\nmov $66, %edi\nsyscall\nud2\n"
+	"3: cmpq $2, 0x600000\njb 3b\nmov $500000, %edi\nmov $3, %eax\nsyscall\nmov $1, %eax\nmov $66, %edi\nsyscall\nud2\n"
 	"1: lock incq 0x600000\n4: jmp 4b\n"
 	"2: lock incq 0x600000\nmov $1000000000000, %rdi\nmov $3, %eax\nsyscall\nmov $1, %eax\nmov $67, %edi\nsyscall\nud2\n");
 

@@ -100,7 +100,7 @@ USER_PROGRAM(program_work,
 	"1: imul $1103515245, %rbx\nadd $12345, %rbx\nadd %rbx, %rbp\nxor %rbp, %r8\nadd %r8, %r9\nxor %r9, %r10\nadd %r10, %r12\nxor %r12, %r13\nadd %r13, %r14\nxor %r14, %r15\nadd %r15, %rsi\nxor %rsi, %rdx\n"
 	"add %rdx, (%rsp)\nmov %rbx, %rcx\nshr $20, %rcx\nand $0x1ff, %ecx\nadd %rdx, 0x601000(,%rcx,8)\n"
 	"incq 0x600000\ntestq $0x3f, 0x600000\njnz 2f\nxor %eax, %eax\nsyscall\n2: cmpq $150000, 0x600000\njb 1b\n"
-	"pop 0x600010\nmov %rbp, 0x600018\nmov %r15, 0x600020\nmov %rdx, 0x600028\nmovq $1, 0x600008\n3: pause\njmp 3b\n");
+	"pop 0x600010\nmov %rbp, 0x600018\nmov %r15, 0x600020\nmov %rdx, 0x600028\nmovq $1, 0x600008\n3: jmp 3b\n");
 
 static uint8_t results[3][USER_DATA_LEN];
 
@@ -200,7 +200,7 @@ KTEST(sched, snapshot_layout)
 
 /* Waits in a call, and says how that ended. */
 USER_PROGRAM(program_sleep,
-	"movq $1, 0x600000\nmov $1000000000000, %rdi\nmov $3, %eax\nsyscall\nmov %rax, 0x600008\nmovq $1, 0x600010\n1: pause\njmp 1b\n");
+	"movq $1, 0x600000\nmov $1000000000000, %rdi\nmov $3, %eax\nsyscall\nmov %rax, 0x600008\nmovq $1, 0x600010\n1: jmp 1b\n");
 
 KTEST(sched, snapshot_blocked)
 {
@@ -230,7 +230,7 @@ KTEST(sched, snapshot_blocked)
 /* Three threads, each with a number of its own to count up from; the first makes the others. */
 USER_PROGRAM(program_three,
 	"mov $100, %ebx\nlea 2f(%rip), %rdi\nmov $0x601400, %esi\nmov $200, %edx\nmov $10, %eax\nsyscall\nlea 2f(%rip), %rdi\nmov $0x601800, %esi\nmov $300, %edx\nmov $10, %eax\nsyscall\n"
-	"movq $1, 0x600000\n1: incq 0x600000(,%rbx,8)\npause\njmp 1b\n2: mov %rdi, %rbx\njmp 1b\n");
+	"movq $1, 0x600000\n1: incq 0x600000(,%rbx,8)\njmp 1b\n2: mov %rdi, %rbx\njmp 1b\n");
 
 KTEST(sched, snapshot_threads)
 {
@@ -409,7 +409,7 @@ KTEST(sched, snapshot_borrowed)
 
 /* Says what its flags are, and its selectors. */
 USER_PROGRAM(program_flags,
-	"movq $1, 0x600000\n1: cmpq $0, 0x600008\nje 1b\npushfq\npop 0x600010\nmov %cs, %eax\nmov %eax, 0x600018\nmov %ss, %eax\nmov %eax, 0x60001c\nmov %r15, 0x600028\nmovq $1, 0x600020\n2: pause\njmp 2b\n");
+	"movq $1, 0x600000\n1: cmpq $0, 0x600008\nje 1b\npushfq\npop 0x600010\nmov %cs, %eax\nmov %eax, 0x600018\nmov %ss, %eax\nmov %eax, 0x60001c\nmov %r15, 0x600028\nmovq $1, 0x600020\n2: jmp 2b\n");
 
 KTEST(sched, snapshot_regs)
 {

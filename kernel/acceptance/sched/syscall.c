@@ -265,7 +265,7 @@ KTEST(sched, syscall_enter_bad)
 
 USER_PROGRAM(program_wait,
 	ALL_SET "mov $0xffffffffffffffff, %rdi\nmov $13, %eax\nsyscall\nprogram_wait_here:\nmov %rax, 0x600000\nmov $0x77, %ebx\n"
-	"1: pause\ncmpq $0, 0x600008\nje 1b\nmov $15, %eax\nsyscall\nud2\n");
+	"1: cmpq $0, 0x600008\nje 1b\nmov $15, %eax\nsyscall\nud2\n");
 extern const char program_wait_here[];
 
 KTEST(sched, syscall_regs)

@@ -380,8 +380,6 @@ static void spin_for(void *arg)
 	for (uint32_t at; (at = ball) < 8;)
 		if ((at & 1) == me)
 			ball = at + 1;
-		else
-			relax();
 }
 
 KTEST(sched, thread_preempt)
