@@ -241,6 +241,7 @@ KTEST(sched, process_budget)
 	const uint64_t list[][4] = {
 		{ SYS_MAP, 4 * PAGE_SIZE, VM_WRITE },
 		{ SYS_MAP, LIMIT * PAGE_SIZE, VM_WRITE },
+		{ SYS_MAP, 1ull << 45, VM_WRITE },
 		{ SYS_MAP, PAGE_SIZE, VM_WRITE | VM_EXEC },
 		{ SYS_MAP, PAGE_SIZE, 1ull << 32 },
 		{ SYS_MAP, 100, VM_WRITE },
@@ -255,7 +256,7 @@ KTEST(sched, process_budget)
 		{ SYS_UNMAP, USER_END - PAGE_SIZE - USER_STACK_SIZE, 4 * PAGE_SIZE },
 		{ SYS_PROTECT, USER_END - PAGE_SIZE - USER_STACK_SIZE + 4 * PAGE_SIZE, PAGE_SIZE, VM_READ },
 	};
-	static const int64_t wanted[] = { 1, -ENOMEM, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -ENOENT, -EINVAL, -EINVAL, -EINVAL, -ENOENT, 1, 1, 0, 0 };
+	static const int64_t wanted[] = { 1, -ENOMEM, -ENOMEM, -EINVAL, -EINVAL, -EINVAL, -EINVAL, -ENOENT, -EINVAL, -EINVAL, -EINVAL, -ENOENT, 1, 1, 0, 0 };
 	enum { CALLS = sizeof list / sizeof *list };
 	uint64_t results[CALLS];
 	struct pt_entry first = { 0 }, stack = { 0 };
