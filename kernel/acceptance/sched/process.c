@@ -59,6 +59,15 @@ static bool are_back(uint64_t before)
 	return free_frames() + 32 >= before && free_frames() <= before + 32;
 }
 
+/* This processor's, out of its TSS. */
+static uint64_t rsp0(void)
+{
+	const uint64_t *gdt = (const uint64_t *)harness_gdt().base + SEL_TSS / 8;
+	const volatile struct tss *tss = (const volatile struct tss *)((gdt[0] >> 16 & 0xffffff) | (gdt[0] >> 56 & 0xff) << 24 | gdt[1] << 32);
+
+	return tss->rsp[0];
+}
+
 KTEST(sched, process_exit)
 {
 	struct process *p;
@@ -86,6 +95,8 @@ KTEST(sched, process_exit)
 	KASSERT_EQ(process_kill(p, STATUS_KILLED), 0);
 	KASSERT_EQ(process_wait(p, LONG, &status), 0);
 	KASSERT_EQ(status, STATUS_KILLED);
+	KASSERT_EQ(HARNESS_READ("mov %%ss, %0") & 0xffff, SEL_KERNEL_DATA);     /* coming from ring 3 leaves none */
+	KASSERT_EQ(fault_of(memory_read, rsp0() - 1), NO_FAULT);
 	KASSERT_EQ(process_kill(p, 5), -ENOENT);
 	status = 77;
 	KASSERT_EQ(process_wait(p, TIMEOUT_NOW, &status), 0);
