@@ -91,7 +91,7 @@ static inline bool within(uint64_t a, uint64_t b, uint64_t percent)
 
 /* ---- turns: who ran after whom, on each processor ---- */
 
-enum { TURNS_MAX = 2048 };
+enum { TURNS_MAX = 512 };
 
 static struct turns {
 	volatile uint32_t n;

@@ -117,7 +117,7 @@ static void shrink(struct slab_cache *cache)
 		slab_shrink(cache);
 }
 
-enum { MANY = 1000, ALIVE = 32, SPARE = 128 };
+enum { MANY = 1000, ALIVE = 32 };
 static uint32_t many_ran;
 
 static void be_short(void *arg)
@@ -171,15 +171,15 @@ static unsigned make_many(uint64_t *seed, unsigned n, struct slab_cache **cache)
 	return wrong;
 }
 
-/* Whether that many frames are free again, but for a few: those detached may take a moment. */
-static bool are_back(uint64_t before, struct slab_cache *cache)
+/* Whether that many frames are free again, but for a few: those detached may take a moment. Each processor keeps some objects, and with each maybe a slab. */
+static bool are_back(uint64_t before, uint64_t few, struct slab_cache *cache)
 {
 	const uint64_t begin = clock_ns();
 
 	do {
 		shrink(cache);
-		if (free_frames() + SPARE >= before)
-			return free_frames() <= before + SPARE;
+		if (free_frames() + few >= before)
+			return free_frames() <= before + few;
 		thread_park(MS);
 	} while (clock_ns() - begin < LONG);
 	return false;
@@ -201,7 +201,7 @@ KTEST(sched, thread_many)
 	KASSERT_EQ(wrong, 0);
 	KASSERT(reaches(&many_ran, MANY));
 	KASSERT_EQ(many_ran, MANY);
-	KASSERT(are_back(before, cache));
+	KASSERT(are_back(before, cpu_count() == 1 ? 64 : 256, cache));
 }
 
 static void park_here(void *arg)
@@ -244,7 +244,7 @@ KTEST(sched, thread_limit)
 		KASSERT(full < 64);
 	KASSERT_EQ(wrong, 0);
 	KASSERT_EQ(many_ran, n);
-	KASSERT(are_back(before - n / 32, cache));              /* a table serves 64 stacks */
+	KASSERT(are_back(before, 256 + n / 32, cache));         /* tables stay, each of which serves 64 stacks */
 }
 
 KTEST(sched, thread_join_timeout)
@@ -400,7 +400,7 @@ KTEST(sched, thread_preempt)
 	}
 }
 
-enum { EQUALS = 4, EACH = 12 };
+enum { EQUALS = 4, EACH = 8 };
 
 /* So many turns, and it ends at the beginning of the next. */
 static void burn_turns(void *who)
@@ -451,9 +451,9 @@ KTEST(sched, thread_fair)
 {
 	bool agents = false, others = false;
 
-	for (unsigned i = 0; i < TRIES && !agents; i++)
+	for (unsigned i = 0; i < 6 * TRIES && !agents; i++)
 		agents = fair_turns(CLASS_INTERACTIVE, SLICE_INTERACTIVE_NS);
-	for (unsigned i = 0; i < TRIES && !others; i++)
+	for (unsigned i = 0; i < 6 * TRIES && !others; i++)
 		others = fair_turns(CLASS_NORMAL, SLICE_NORMAL_NS);
 	KASSERT(agents);
 	KASSERT(others);
@@ -545,7 +545,7 @@ KTEST(sched, thread_fair_smp)
 {
 	bool fair = false;
 
-	for (unsigned i = 0; i < TRIES && !fair; i++)
+	for (unsigned i = 0; i < 2 * TRIES && !fair; i++)
 		fair = fair_everywhere();
 	KASSERT(fair);
 }
@@ -619,14 +619,17 @@ KTEST(sched, thread_no_starvation)
 }
 
 /* Wakes the other of its pair as one who has had a message, uses up what it has, and waits for the other to do that. */
-static struct thread *pair[8];
+enum { PAIRED = 24 };                   /* together they would be boosted for more than all of the time */
+static struct thread *pair[PAIRED];
+static volatile uint32_t pair_turns[PAIRED];
 
 static void boost_other(void *arg)
 {
 	const unsigned me = (unsigned)(uint64_t)arg;
 
 	while (!turns_end) {
-		turn(me);
+		turn(0);                                        /* whichever of them it is */
+		pair_turns[me]++;
 		burn();
 		thread_unpark(pair[me ^ 1], WAKE_BOOST);
 		thread_park(MS);
@@ -635,13 +638,15 @@ static void boost_other(void *arg)
 
 KTEST(sched, thread_boost_bounded)
 {
-	enum { PAIRED = 8, WANTED = 3 };
+	enum { WANTED = 3 };
 	struct thread *inference;
 	uint64_t best = UINT64_MAX, begin;
 	unsigned gone = 0, from;
 
 	turns_clear();
 	preempt_disable();
+	for (unsigned i = 0; i < PAIRED; i++)
+		pair_turns[i] = 0;
 	for (unsigned i = 0; i < PAIRED; i++)
 		pair[i] = start("pair", CLASS_INTERACTIVE, HERE, boost_other, i);
 	inference = start("inference", CLASS_INFERENCE, HERE, burner, PAIRED);
@@ -650,14 +655,13 @@ KTEST(sched, thread_boost_bounded)
 	while (turns_of(PAIRED) < WANTED && clock_ns() - begin < LONG)
 		thread_park(10 * MS);
 	turns_end = 1;
-	for (unsigned i = 0; i < PAIRED; i++) {
+	for (unsigned i = 0; i < PAIRED; i++)
 		gone += ended(pair[i]);
-	}
 	gone += ended(inference);
 	KASSERT_EQ(gone, PAIRED + 1);
 	KASSERT(turns_of(PAIRED) >= WANTED);
 	for (unsigned i = 0; i < PAIRED; i++)
-		KASSERT(turns_of(i) >= WANTED);
+		KASSERT(pair_turns[i] >= 1);
 	from = turn_after(0, PAIRED);
 	for (unsigned n = 1; n < WANTED; n++) {
 		const unsigned at = turn_after(from + 1, PAIRED);
@@ -1097,7 +1101,7 @@ KTEST(sched, thread_stats)
 /* ---- preemption off ---- */
 
 static volatile uint32_t high_ran, equal_ran, high_parked;
-static unsigned off_wrong;
+static volatile unsigned off_wrong;
 static volatile uint32_t within_off, after_first, after_last, equal_after, after_unlock;
 static struct thread *high, *equal;
 static struct spinlock held;
@@ -1172,6 +1176,7 @@ static void off_and_on(void *arg)
 	while (high_ran == after_last && clock_ns() - begin < LONG)
 		relax();
 	after_unlock = high_ran;
+	off_wrong += counting() && clock_ns() - begin > 200 * US;
 }
 
 static bool switch_is_due(void)
