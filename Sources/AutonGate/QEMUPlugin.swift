@@ -1,19 +1,36 @@
 import AutonKit
 import SystemPackage
 
-/// A plugin of QEMU's, compiled where it is needed: it costs a tenth of a second, and nothing needs to be kept or trusted.
-enum QEMUPlugin {
-    /// Compiles the plugin to `directory`, which nobody else writes to.
+/// A plugin of QEMU's, compiled where it is needed, once in a process: it costs a tenth of a second.
+actor QEMUPlugin {
+    private static let shared = QEMUPlugin()
+
+    private var compiled: [FilePath: Task<[UInt8], any Error>] = [:]
+
+    /// Puts the plugin into `directory`, which nobody else writes to.
     ///
     /// - Throws: `AutonError` with `.badConfiguration` if it does not compile.
     static func compile(_ source: FilePath, to directory: FilePath) async throws -> FilePath {
         let plugin = directory.appending((source.stem ?? "plugin") + ".so")
-        let result = try await Command("gcc", ["-O2", "-shared", "-fPIC", "-o", plugin.string, source.string]).run()
-        guard result.succeeded else {
-            throw AutonError(
-                .badConfiguration, "a plugin of QEMU's does not compile: \(Text.lines(result.errors.text).first ?? "")",
-                at: source.string)
-        }
+        try Files.write(plugin, try await shared.bytes(of: source, directory: directory), sync: false)
+        // Whatever our umask is, the sandbox's user reads it.
+        try Worktree.handOver(plugin)
         return plugin
+    }
+
+    private func bytes(of source: FilePath, directory: FilePath) async throws -> [UInt8] {
+        if let task = compiled[source] { return try await task.value }
+        let task = Task {
+            let output = directory.appending("compiled")
+            let result = try await Command("gcc", ["-O2", "-shared", "-fPIC", "-o", output.string, source.string]).run()
+            guard result.succeeded else {
+                throw AutonError(
+                    .badConfiguration, "a plugin of QEMU's does not compile: \(Text.lines(result.errors.text).first ?? "")",
+                    at: source.string)
+            }
+            return try Files.read(output)
+        }
+        compiled[source] = task
+        return try await task.value
     }
 }
