@@ -42,6 +42,7 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, WIDEST = 64 };
 
 #define LOW 0x7fffffffull
+#define ALL UINT64_MAX
 
 struct ranges {
 	struct {
@@ -62,18 +63,11 @@ static FILE *to;
 static uint64_t told[FINDINGS];
 static unsigned findings;
 
-static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
+/* Of addresses only the bits in mask count. */
+static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length, uint64_t mask)
 {
 	for (unsigned i = 0; i < ranges->count; i++)
-		if (first - ranges->all[i].first < ranges->all[i].size || ranges->all[i].first - first < length)
-			return true;
-	return false;
-}
-
-static bool meets_low(const struct ranges *ranges, uint64_t first, uint64_t length)
-{
-	for (unsigned i = 0; i < ranges->count; i++)
-		if (((first - ranges->all[i].first) & LOW) < ranges->all[i].size || ((ranges->all[i].first - first) & LOW) < length)
+		if (((first - ranges->all[i].first) & mask) < ranges->all[i].size || ((ranges->all[i].first - first) & mask) < length)
 			return true;
 	return false;
 }
@@ -117,8 +111,8 @@ static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t addre
 	(void)processor;
 	if (!begun || !qemu_plugin_mem_is_store(info))
 		return;
-	if (meets_low(&constant, address, length) ||
-	    (suspect[address % PAGE] && find(info, address, &physical) && meets(&watched, physical + base, length)))
+	if (meets(&constant, address, length, LOW) ||
+	    (suspect[address % PAGE] && find(info, address, &physical) && meets(&watched, physical + base, length, ALL)))
 		tell("wrote", (uint64_t)pc, address);
 }
 
@@ -127,7 +121,7 @@ static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64
 	uint64_t physical;
 
 	(void)processor;
-	if (meets(&watched, address, 1) && (!find(info, address, &physical) || physical + base != address))
+	if (meets(&watched, address, 1, ALL) && (!find(info, address, &physical) || physical + base != address))
 		tell("moved", (uint64_t)pc, address);
 }
 
@@ -138,12 +132,12 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		const uint64_t pc = qemu_plugin_insn_vaddr(insn), length = qemu_plugin_insn_size(insn);
 
-		if (!meets(&trusted, pc, 1)) {
+		if (!meets(&trusted, pc, 1, ALL)) {
 			qemu_plugin_register_vcpu_mem_cb(insn, wrote, 0, WRITES, (void *)pc);
 			continue;
 		}
 		begun = true;
-		if (meets(&own, pc, 1))
+		if (meets(&own, pc, 1, ALL))
 			qemu_plugin_register_vcpu_mem_cb(insn, harness_wrote, 0, WRITES, (void *)pc);
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
 			tell("code", pc, pc);

@@ -72,7 +72,8 @@ package struct Boot: Sendable {
             }
             ending = .notLoadable
         case .signalled(SIGKILL), .signalled(SIGTERM):
-            // Nothing that a kernel does kills QEMU, whatever status it has it exit with; somebody on this machine did, or its memory is short.
+            // Nothing that a kernel does kills QEMU, whatever status it has it exit with; somebody on this machine did, or its
+            // memory is short.
             throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
         case .exceeded(let resource):
             throw AutonError(.tryAgain, "QEMU was killed at the sandbox's limit of \(resource.rawValue)", at: image.string)

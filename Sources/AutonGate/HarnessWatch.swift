@@ -61,7 +61,7 @@ struct HarnessWatch: Sendable {
         let lines = String(decoding: output, as: UTF8.self).split(separator: "\n")
         let findings = lines.dropLast(lines.last == "end" ? 1 : 0).map { line in
             let words = line.split(separator: " ").map(String.init), pc = words.count > 1 ? UInt64(words[1], radix: 16) : nil
-            let place = pc.map(function) ?? ""
+            let place = pc.map { Profile.function(at: $0, in: names) } ?? ""
             switch words.first {
             case "wrote": return "\(place) writes to what is the harness's, or constant, at \(words.last ?? "")"
             case "moved": return "the harness's memory is not where \(place) expects it"
@@ -69,9 +69,5 @@ struct HarnessWatch: Sendable {
             }
         }
         return findings.isEmpty && lines.last != "end" ? ["the watch over the harness did not come to its end"] : findings
-    }
-
-    private func function(at address: UInt64) -> String {
-        names.last { $0.address <= address }?.name ?? String(address, radix: 16)
     }
 }

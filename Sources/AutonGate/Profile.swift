@@ -58,7 +58,8 @@ package struct Profile: Sendable {
         return found
     }
 
-    private static func function(at address: UInt64, in code: [(address: UInt64, name: String)]) -> String {
+    /// The code that the address is in, by what begins at it or before.
+    static func function(at address: UInt64, in code: [(address: UInt64, name: String)]) -> String {
         var low = 0, high = code.count
         while low < high {
             let middle = (low + high) / 2
