@@ -1,11 +1,13 @@
 /* A QEMU plugin that watches over a kernel's test harness: it writes to the file `to`, each instruction once,
- *     wrote PC ADDRESS     where one that is not in a `trusted` range wrote to a `watched` one, by whatever mapping, or to a
- *                          `constant` one, by its own address or one that differs from it above the lowest 2 GiB
+ *     wrote PC ADDRESS     where one that is not in a `trusted` range wrote to a `watched` one, by whatever mapping
  *     moved PC ADDRESS     where one of the harness's `own` wrote to what is watched, and it was elsewhere
  *     code PC              where one in a trusted range is not the image's
  * in hexadecimal; last of all `end`. Ranges are FIRST+SIZE, virtual addresses, `base` above the physical ones. `image` is the
  * file that has the code: `size` bytes from `offset` on belong at `at`. What is written before the first trusted
- * instruction is executed is the kernel's own affair: it clears its memory.
+ * instruction is executed is the kernel's own affair: it clears its memory. There is one processor.
+ *
+ * A page that was seen to be somebody else's is taken to be until the processor is told of another mapping: to ask QEMU where a
+ * store went costs most. Who changes one, does not flush it, and waits until QEMU has forgotten it is not seen.
  *
  * What is declared of QEMU here is version 1 of the interface, as profile.c says. */
 #include <inttypes.h>
@@ -25,6 +27,7 @@ enum { WRITES = 2 };
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned, qemu_plugin_meminfo_t, uint64_t, void *),
 				      int flags, int accesses, void *data);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned, void *), int flags, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
@@ -39,10 +42,7 @@ uint64_t qemu_plugin_hwaddr_phys_addr(const struct qemu_plugin_hwaddr *place);
 
 __attribute__((visibility("default"))) int qemu_plugin_version = 1;
 
-enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, WIDEST = 64 };
-
-#define LOW 0x7fffffffull
-#define ALL UINT64_MAX
+enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, PLACES = 512 };
 
 struct ranges {
 	struct {
@@ -51,11 +51,14 @@ struct ranges {
 	unsigned count;
 };
 
-static struct ranges trusted, own, watched, constant;
+static struct ranges trusted, own, watched;
 static uint64_t base;
-/* By the offset in a page, which no mapping changes: may a store that begins there meet what is watched? Most do not, and
- * to ask QEMU where a store went costs most. */
-static bool suspect[PAGE];
+/* Numbers of pages, as they are mapped, that have nothing of what is watched; each in the place of its lowest bits. */
+static struct {
+	uint64_t page, mapping;
+} others[PLACES];
+/* How often the mapping has changed; 0 is never. */
+static uint64_t mapping = 1;
 static uint8_t *code;
 static uint64_t at, size;
 static bool begun;
@@ -63,11 +66,10 @@ static FILE *to;
 static uint64_t told[FINDINGS];
 static unsigned findings;
 
-/* Of addresses only the bits in mask count. */
-static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length, uint64_t mask)
+static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
 {
 	for (unsigned i = 0; i < ranges->count; i++)
-		if (((first - ranges->all[i].first) & mask) < ranges->all[i].size || ((ranges->all[i].first - first) & mask) < length)
+		if (first - ranges->all[i].first < ranges->all[i].size || ranges->all[i].first - first < length)
 			return true;
 	return false;
 }
@@ -105,15 +107,21 @@ static bool find(qemu_plugin_meminfo_t info, uint64_t address, uint64_t *physica
 /* QEMU calls for what is read, too. */
 static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
 {
-	const uint64_t length = 1ull << qemu_plugin_mem_size_shift(info);
+	const uint64_t length = 1ull << qemu_plugin_mem_size_shift(info), page = address / PAGE;
 	uint64_t physical;
 
 	(void)processor;
-	if (!begun || !qemu_plugin_mem_is_store(info))
+	if (others[page % PLACES].page == page && others[page % PLACES].mapping == mapping && address % PAGE + length <= PAGE)
 		return;
-	if (meets(&constant, address, length, LOW) ||
-	    (suspect[address % PAGE] && find(info, address, &physical) && meets(&watched, physical + base, length, ALL)))
+	if (!begun || !qemu_plugin_mem_is_store(info) || !find(info, address, &physical))
+		return;
+	physical += base;
+	if (meets(&watched, physical, length))
 		tell("wrote", (uint64_t)pc, address);
+	else if (!meets(&watched, physical - physical % PAGE, PAGE)) {
+		others[page % PLACES].page = page;
+		others[page % PLACES].mapping = mapping;
+	}
 }
 
 static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
@@ -121,8 +129,51 @@ static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64
 	uint64_t physical;
 
 	(void)processor;
-	if (meets(&watched, address, 1, ALL) && (!find(info, address, &physical) || physical + base != address))
+	if (meets(&watched, address, 1) && (!find(info, address, &physical) || physical + base != address))
 		tell("moved", (uint64_t)pc, address);
+}
+
+static void mapped(unsigned processor, void *data)
+{
+	(void)processor;
+	(void)data;
+	mapping++;
+}
+
+/* Without its prefixes: what it is, in as many bytes as there are. */
+static size_t operation(const struct qemu_plugin_insn *insn, uint8_t bytes[3])
+{
+	const uint8_t *all = qemu_plugin_insn_data(insn);
+	const size_t size = qemu_plugin_insn_size(insn);
+	size_t i = 0;
+
+	while (i + 1 < size && (all[i] == 0xf0 || all[i] == 0x66 || all[i] == 0xf2 || all[i] == 0xf3 || all[i] >> 4 == 4))
+		i++;
+	memset(bytes, 0, 3);
+	memcpy(bytes, all + i, size - i < 3 ? size - i : 3);
+	return size - i;
+}
+
+/* Moves to control and model specific registers, invlpg, invpcid, what there is of virtual machines (0F 01 D8 and so on), and
+ * the return from system management. */
+static bool maps(const struct qemu_plugin_insn *insn)
+{
+	uint8_t o[3];
+
+	operation(insn, o);
+	return o[0] == 0x0f && (o[1] == 0x22 || o[1] == 0x30 || o[1] == 0x01 || o[1] == 0xaa || (o[1] == 0x38 && o[2] >> 4 == 8));
+}
+
+/* add, or, sub or xor of a constant 0, by which one sees whether a page can be written to. */
+static bool changes_nothing(const struct qemu_plugin_insn *insn)
+{
+	const uint8_t *all = qemu_plugin_insn_data(insn);
+	uint8_t o[3];
+	const size_t size = operation(insn, o);
+	const unsigned what = o[1] >> 3 & 7;
+
+	return size >= 3 && (o[0] == 0x80 || o[0] == 0x83) && (what == 0 || what == 1 || what == 5 || what == 6) &&
+	       all[qemu_plugin_insn_size(insn) - 1] == 0;
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -132,12 +183,15 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		const uint64_t pc = qemu_plugin_insn_vaddr(insn), length = qemu_plugin_insn_size(insn);
 
-		if (!meets(&trusted, pc, 1, ALL)) {
-			qemu_plugin_register_vcpu_mem_cb(insn, wrote, 0, WRITES, (void *)pc);
+		if (maps(insn))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, mapped, 0, NULL);
+		if (!meets(&trusted, pc, 1)) {
+			if (!changes_nothing(insn))
+				qemu_plugin_register_vcpu_mem_cb(insn, wrote, 0, WRITES, (void *)pc);
 			continue;
 		}
 		begun = true;
-		if (meets(&own, pc, 1, ALL))
+		if (meets(&own, pc, 1))
 			qemu_plugin_register_vcpu_mem_cb(insn, harness_wrote, 0, WRITES, (void *)pc);
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
 			tell("code", pc, pc);
@@ -191,8 +245,6 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 			good &= add(&own, value);
 		else if (strncmp(argv[i], "watched=", 8) == 0)
 			good &= add(&watched, value);
-		else if (strncmp(argv[i], "constant=", 9) == 0)
-			good &= add(&constant, value);
 		else if (strncmp(argv[i], "base=", 5) == 0)
 			base = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "image=", 6) == 0)
@@ -208,9 +260,6 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 	}
 	if (!good || !to || !image || !read_code(image, offset))
 		return 1;
-	for (unsigned i = 0; i < watched.count; i++)
-		for (uint64_t n = 0; n < watched.all[i].size + WIDEST - 1; n++)
-			suspect[(watched.all[i].first - (WIDEST - 1) + n) % PAGE] = true;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	qemu_plugin_register_atexit_cb(id, ended, NULL);
 	return 0;

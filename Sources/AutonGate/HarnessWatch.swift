@@ -5,8 +5,8 @@ import SystemPackage
 /// nobody writes to what is constant, and that their code is the image's when it is executed: a plugin of QEMU's looks
 /// on (data/watch.c).
 ///
-/// What it does not see: what devices write, or the processor itself when it is interrupted; constants by a mapping that is not
-/// one of kernel.ld's or spec/mm.md's.
+/// What it does not see: what devices write, or the processor itself when it is interrupted; a page that was another's and is
+/// mapped anew without a flush.
 struct HarnessWatch: Sendable {
     static var source: FilePath { Share.data("watch.c") }
     static let output = "watch"
@@ -38,7 +38,7 @@ struct HarnessWatch: Sendable {
         // A tree may have no acceptance tests that are switched on yet.
         let acceptance = range("__acceptance_text_start", "__acceptance_text_end")
         words =
-            ["trusted=\(harness)", "own=\(harness)", "watched=\(data)", "watched=\(bss)", "constant=\(constants)"]
+            ["trusted=\(harness)", "own=\(harness)", "watched=\(data)", "watched=\(bss)", "watched=\(constants)"]
             + (acceptance.map { ["trusted=\($0)"] } ?? [])
             + [("base", Self.base), ("offset", UInt64(code.offset)), ("at", code.address), ("size", UInt64(code.size))].map {
                 "\($0)=\(String($1, radix: 16))"

@@ -97,6 +97,46 @@ import Testing
         #expect(try await origin(code)?.hasPrefix("ktest_demo__one writes to what is the harness's, or constant, at ") == true)
     }
 
+    /// 200 MiB are mapped to 64 MiB first, then, where the harness's code would be, to the first.
+    private static let mapped = """
+        typedef volatile uint64_t *table;
+        static inline table below(uint64_t entry) { return (table)(entry & ~0xfffull); }
+        static inline void flush(void) { uint64_t c; __asm__ volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(c) : : "memory"); }
+        static inline table tables(void) { uint64_t c; __asm__("mov %%cr3, %0" : "=r"(c)); return below(*below(c)); }
+        static inline volatile char *place(void) { return (volatile char *)(200ull << 20 | ((uint64_t)&ktest_fail & 0x1fffff)); }
+
+        """
+
+    /// A page that was somebody else's when it was written to is asked for again when it is mapped anew.
+    @Test func whoMapsTheHarnessElsewhere() async throws {
+        let code = """
+            KTEST(demo, one) {
+            \ttable directory = below(*tables());
+            \tdirectory[100] = directory[32]; flush(); *place() = 1;
+            \tdirectory[100] = directory[0]; flush(); *place() = *place();
+            }
+            """
+        #expect(try await origin(Self.mapped + code)?.hasPrefix("ktest_demo__one writes to what is the harness's") == true)
+    }
+
+    /// Nor does who adds nothing change anything, or who writes to other memory by an address that is like the harness's.
+    @Test(arguments: [
+        mapped + """
+            KTEST(demo, one) { table directory = below(*tables()); directory[100] = directory[32]; flush(); *place() = 1; KASSERT(1); }
+            """,
+        mapped + """
+            static uint64_t mine[512] __attribute__((aligned(4096)));
+            KTEST(demo, one) {
+            \tvolatile char *p = (volatile char *)(2ull << 30 | ((uint64_t)&ktest_fail & 0x1fffff));
+            \tmine[0] = below(*tables())[32]; tables()[2] = ((uint64_t)mine & 0x7fffffff) | 3; flush(); *p = 1; KASSERT_EQ(*p, 1);
+            }
+            """,
+        "KTEST(demo, one) { __asm__ volatile(\"lock orb $0, (%0)\" : : \"r\"(&ktest_fail) : \"memory\"); KASSERT(true); }",
+    ])
+    func whoLeavesTheHarnessAlone(code: String) async throws {
+        #expect(try await origin(code) == nil)
+    }
+
     @Test func aHarnessThatDoesNotTell() async throws {
         let kernel = try Temporary.kernel(["tests/demo.c": Scaffold.hostile("KTEST(demo, one) { }")])
         let file = kernel.path.appending("harness/report.c")
