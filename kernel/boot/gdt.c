@@ -6,6 +6,8 @@
 #include "desc.h"
 #include "harness.h"
 #include "io.h"
+#include "mm.h"
+#include "panic.h"
 
 #define GDT_ENTRIES 7
 #define IST_STACKS 3
@@ -31,11 +33,12 @@ _Static_assert(sizeof(struct gdt_register) == 10, "lgdt reads 10 bytes");
 /* All by the processor's index. */
 static uint64_t gdts[CPU_MAX][GDT_ENTRIES];
 static struct tss tsses[CPU_MAX];
-static uint8_t ist_stacks[CPU_MAX][IST_STACKS][IST_STACK_SIZE] __attribute__((aligned(16)));
+/* The lowest page of each is the hole beneath it, see guard_ist_stacks. */
+static uint8_t ist_stacks[CPU_MAX][IST_STACKS][PAGE_SIZE + IST_STACK_SIZE] __attribute__((aligned(PAGE_SIZE)));
 _Static_assert(sizeof gdts[0] - 1 == 0x37, "the GDT's limit");
 _Static_assert(SEL_TSS / 8 + 2 == GDT_ENTRIES, "the TSS's descriptor comes last, in two entries");
 _Static_assert(IST_NMI == 1 && IST_DOUBLE_FAULT == 2 && IST_MACHINE_CHECK == IST_STACKS, "ISTs 1 to 3 have a stack");
-_Static_assert(IST_STACK_SIZE % 16 == 0, "every stack's top is 16-byte aligned, as the first one's");
+_Static_assert(IST_STACK_SIZE % PAGE_SIZE == 0, "every stack's hole and top are page-aligned, as the first one's");
 
 static void tss_fill(unsigned index)
 {
@@ -43,7 +46,7 @@ static void tss_fill(unsigned index)
 
 	*tss = (struct tss){ .rsp = { (uint64_t)boot_stack_top }, .iomap = sizeof *tss };
 	for (unsigned i = 0; i < IST_STACKS; i++)
-		tss->ist[i] = (uint64_t)ist_stacks[index][i] + IST_STACK_SIZE;
+		tss->ist[i] = (uint64_t)ist_stacks[index][i] + sizeof ist_stacks[index][i];
 }
 
 /* The TSS's descriptor says available: ltr refuses a busy one, and makes it busy. */
@@ -115,3 +118,16 @@ static void gdt_init(void)
 	gdt_load(cpu_get(0));
 }
 INIT(INIT_EARLY, gdt_init);
+
+/* Of processors that are not there, too: nobody has to know here who will be. */
+static void guard_ist_stacks(void)
+{
+	for (unsigned index = 0; index < CPU_MAX; index++)
+		for (unsigned i = 0; i < IST_STACKS; i++) {
+			const int err = stack_guard(ist_stacks[index][i]);
+
+			if (err)
+				panic("guard_ist_stacks: error %d", err);
+		}
+}
+INIT(INIT_MM + 2, guard_ist_stacks);

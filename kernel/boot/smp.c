@@ -11,6 +11,7 @@
 #include "errno.h"
 #include "harness.h"
 #include "io.h"
+#include "mm.h"
 #include "panic.h"
 #include "printf.h"
 #include "spinlock.h"
@@ -22,7 +23,7 @@
 #define NS_PER_US 1000ul
 #define NS_PER_MS 1000000ul
 
-enum { PAGE_SIZE = 4096, PAGE_SHIFT = 12, LOW_END = 1 << 20 };
+enum { LOW_END = 1 << 20 };
 enum { ICR_NMI = 0x4400, ICR_INIT = 0x4500, ICR_SIPI = 0x4600 };        /* for apic_command */
 enum { APIC_ID_ALL = 0xff };            /* no processor's: what goes there reaches everybody */
 enum { IDS_MAX = 256 };                 /* of the MADT's processors these are looked at */
@@ -59,9 +60,10 @@ _Static_assert(sizeof(struct handover) == 64, "HANDOVER_SIZE");
 /* trampoline.asm: copied, never run where it is. */
 extern const char smp_trampoline[], smp_trampoline_handover[], smp_trampoline_end[];
 
-/* By the processor's index; the boot processor has a stack of its own. */
-static uint8_t stacks[CPU_MAX][CPU_STACK_SIZE] __attribute__((aligned(16)));
-_Static_assert(CPU_STACK_SIZE % 16 == 0, "every stack's top is 16-byte aligned, as the first one's");
+/* By the processor's index; the boot processor has a stack of its own. The lowest page of each is the hole beneath it,
+ * see guard_stacks. */
+static uint8_t stacks[CPU_MAX][PAGE_SIZE + CPU_STACK_SIZE] __attribute__((aligned(PAGE_SIZE)));
+_Static_assert(CPU_STACK_SIZE % PAGE_SIZE == 0, "every stack's hole and top are page-aligned, as the first one's");
 
 /* In the trampoline's page. Written by smp_init, before any processor is called. */
 static struct handover *handover;
@@ -99,7 +101,7 @@ static bool start(const struct cpu *c, uint64_t page)
 
 	if (id >= APIC_ID_ALL)          /* out of this APIC's reach */
 		return false;
-	handover->stack_top = (uint64_t)(stacks[c->index] + CPU_STACK_SIZE);
+	handover->stack_top = (uint64_t)(stacks[c->index] + sizeof stacks[c->index]);
 	handover->cpu = (uint64_t)c;
 	__atomic_store_n(&handover->ticket, id, __ATOMIC_RELEASE);
 
@@ -168,6 +170,17 @@ static bool is_online(uint32_t apic_id)
 		if (cpu_get(i)->apic_id == apic_id)
 			return true;
 	return false;
+}
+
+/* Of processors that are not there, too, and the one that nobody runs on. */
+static void guard_stacks(void)
+{
+	for (unsigned i = 0; i < CPU_MAX; i++) {
+		const int err = stack_guard(stacks[i]);
+
+		if (err)
+			panic("smp_init: stack_guard: error %d", err);
+	}
 }
 
 static void start_others(void)
@@ -329,6 +342,7 @@ static void smp_init(void)
 	if (trap_set_handler(VEC_CALL, handle_call))
 		panic("smp_init: the vector of calls is taken");
 	panic_set_stopper(stop_others);
+	guard_stacks();
 	start_others();
 	kprintf("smp: %u processors\n", cpu_count());
 }
