@@ -1,26 +1,13 @@
 /* A QEMU plugin that tells where a kernel spends its instructions in one test or benchmark: it counts from whenever the
  * processor comes to `from` until it is back in the code at `in`…`in`+`size`, block by block, and writes `ADDRESS COUNT` for
- * each block to the file `to`, in hexadecimal and decimal.
- *
- * QEMU's header is in no package of Debian's; what is declared here is version 1 of the interface, as
- * https://www.qemu.org/docs/master/devel/tcg-plugins.html has it. */
+ * each block to the file `to`, in hexadecimal and decimal. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-typedef struct qemu_info_t qemu_info_t;
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, void (*cb)(unsigned, void *), int flags, void *data);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, void *), void *data);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = 1;
+#include "qemu-plugin.h"
 
 struct block {
 	uint64_t address, instructions, count;

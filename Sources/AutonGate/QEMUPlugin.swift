@@ -3,6 +3,9 @@ import SystemPackage
 
 /// A plugin of QEMU's, compiled where it is needed, once in a process: it costs a tenth of a second.
 actor QEMUPlugin {
+    /// What of QEMU the plugins declare.
+    static var interface: FilePath { Share.data("qemu-plugin.h") }
+
     private static let shared = QEMUPlugin()
 
     private var compiled: [FilePath: Task<[UInt8], any Error>] = [:]

@@ -7,7 +7,7 @@ extension Sandbox {
     private static let supervisorInside = "/sandbox"
 
     /// The program that is process 1: beside the running one, or where `make install` puts it.
-    static var supervisor: FilePath {
+    package static var supervisor: FilePath {
         get throws {
             let name = "auton-sandbox"
             let bin = Tools.running.removingLastComponent()

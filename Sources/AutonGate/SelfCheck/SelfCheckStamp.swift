@@ -14,8 +14,10 @@ package struct SelfCheckStamp: Sendable {
             path = nil
             return
         }
-        var files: [FilePath] = ["/proc/self/exe"]
-        for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [HarnessWatch.source] {
+        var files: [FilePath] = ["/proc/self/exe", try Sandbox.supervisor]
+        for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [
+            HarnessWatch.source, QEMUPlugin.interface,
+        ] {
             try Self.collect(root, &files)
         }
         let tools = try await Self.versions()
