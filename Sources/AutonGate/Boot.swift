@@ -48,11 +48,12 @@ package struct Boot: Sendable {
         let console = directory.appending("console"), report = directory.appending("ktap")
 
         var sandbox = sandbox(directory)
-        sandbox.limits.seconds += HangSampler.seconds
+        let sampling = HangSampler(directory: directory, after: seconds)
+        sandbox.limits.seconds = sampling.limit
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
         // on to the time limit.
         sandbox.stop = { Self.isFull(console) || Self.isFull(report) }
-        let sampler = Task { await HangSampler(directory: directory, after: seconds).run() }
+        let sampler = Task { await sampling.run() }
         defer { sampler.cancel() }
         let result = try await qemu(in: sandbox, nonce: nonce)
         sampler.cancel()

@@ -4,20 +4,36 @@ import SystemPackage
 
 /// Looks where a kernel is that has not ended in time.
 struct HangSampler: Sendable {
-    /// Seconds that looking may take, after the boot's own.
-    static let seconds = 5.0
+    /// Seconds that looking may take.
+    private static let seconds = 5.0
+    /// How many times as long as it should take a boot may on a machine that has much else to do.
+    private static let patience = 8.0
     private static let samples = 24
 
     /// The boot's.
     var directory: FilePath
-    /// Seconds until the boot counts as hung.
+    /// Seconds until the boot counts as hung, without those in which QEMU had to wait for a processor.
     var after: Double
+
+    /// All that a boot may take, seconds of wall time.
+    var limit: Double { after * Self.patience + Self.seconds }
 
     /// Waits, looks some times, and ends QEMU; nothing if it has ended before that or cannot be seen. An odd number of
     /// milliseconds between the looks, so that they are no echo of a timer's.
     func run() async -> [MachineState] {
-        guard (try? await Task.sleep(for: .seconds(after))) != nil else { return [] }
+        let start = ContinuousClock.now
+        var due = after
+        repeat {
+            guard (try? await Task.sleep(until: start + .seconds(due))) != nil else { return [] }
+            due = min(after + (await waited()), after * Self.patience)
+        } while start.duration(to: .now).seconds < due
         return await OwnThread.run { look() } ?? []
+    }
+
+    private func waited() async -> Double {
+        await OwnThread.run {
+            Monitor(in: directory, until: .now + .seconds(1)).map { ProcessorWait.seconds(of: $0.process) }
+        }.flatMap { $0 } ?? 0
     }
 
     private func look() -> [MachineState] {

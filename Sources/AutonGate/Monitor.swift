@@ -43,6 +43,14 @@ final class Monitor {
 
     deinit { try? socket.close() }
 
+    /// QEMU's process.
+    var process: pid_t {
+        // A struct ucred: process, user, group.
+        var peer: (pid_t, uid_t, gid_t) = (0, 0, 0)
+        var size = socklen_t(MemoryLayout.size(ofValue: peer))
+        return getsockopt(socket.rawValue, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.0 : 0
+    }
+
     /// What the monitor for people prints; nil if it does not answer.
     func print(_ command: String) -> String? {
         execute("human-monitor-command", #","arguments":{"command-line":"\#(command)"}"#)

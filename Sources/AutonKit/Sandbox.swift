@@ -10,7 +10,7 @@ package struct RunLimits: Sendable {
     package var shellMaxSeconds = 300
     /// Seconds of wall time.
     package var buildSeconds = 120.0
-    /// Seconds of wall time until a boot counts as hung.
+    /// Seconds of wall time until a boot counts as hung, without those in which QEMU waits for a processor.
     package var bootSeconds = 30.0
 
     package init() {}

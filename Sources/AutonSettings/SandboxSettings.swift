@@ -53,6 +53,8 @@ extension Setting {
             .from(16, to: 1 << 20)),
         Setting("sandbox.output_kib", \.sandbox.outputKiB, "What is kept of a command's output, in KiB.", .from(1, to: 1024)),
         Setting("sandbox.build_seconds", \.sandbox.buildSeconds, "Seconds for a build.", .seconds),
-        Setting("sandbox.boot_seconds", \.sandbox.bootSeconds, "Seconds until a boot counts as hung.", .seconds),
+        Setting(
+            "sandbox.boot_seconds", \.sandbox.bootSeconds,
+            "Seconds until a boot counts as hung, without those in which QEMU has to wait for a processor.", .seconds),
     ]
 }

@@ -79,6 +79,16 @@ import Testing
         #expect(report.seconds < 30)
     }
 
+    /// What QEMU waits for a processor is no time of the kernel's. The others are sessions of their own, which a scheduler may take for one each.
+    @Test func aHangOnABusyMachine() async throws {
+        let busy = "for i in $(seq $(($(nproc) * 4))); do setsid timeout 9 sh -c 'while :; do :; done' & done; wait"
+        let others = Task { try await Command("sh", ["-c", busy]).run() }
+        let report = try await boot("KTEST(zz, hangs) { for (;;); }", seconds: 2)
+        others.cancel()
+        #expect(report.failure == "hang in zz.hangs after 2 s")
+        #expect(report.seconds > 4)
+    }
+
     @Test func silence() async throws {
         let report = try await boot(Scaffold.atStart("for (;;);"), seconds: 1)
         #expect(report.failure == "nothing printed within 1 s")
