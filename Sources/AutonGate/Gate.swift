@@ -73,7 +73,10 @@ package struct Gate: Sendable {
         // A merge is often the tree of the verdict that came just before.
         let known = isOfMain ? before : nil
         do {
-            if !list.hasFailed, let trial = try await list.buildAndBoot(worktree.root, known: known, limits: limits) {
+            if !list.hasFailed,
+                let trial = try await list.buildAndBoot(
+                    worktree.root, known: known, expectsFailure: seed != nil, limits: limits)
+            {
                 judgement.take(trial)
                 if !list.hasFailed, let record = trial.record {
                     try await list.checkReproducible(record, before: before, again: again)

@@ -31,7 +31,7 @@ import Testing
     {
         var files = try Self.sources()
         edits(&files)
-        let tree = try Temporary.kernel(files)
+        let tree = try await Temporary.builtKernel(files)
         var limits = RunLimits()
         limits.bootSeconds = seconds
         var list = Checklist()

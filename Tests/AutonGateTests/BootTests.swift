@@ -10,7 +10,7 @@ import Testing
     private func boot(
         _ code: String, on machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10
     ) async throws -> BootReport {
-        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile(code)])
+        let kernel = try await Temporary.builtKernel(["tests/hostile.c": Scaffold.hostile(code)])
         let build = try await Build.run(in: kernel.path)
         try #require(build.succeeded, "\(build.diagnostics)")
         let report = try await Boot(image: build.image, machine: machine, suites: suites, seconds: seconds).run()
@@ -204,7 +204,7 @@ import Testing
     }
 
     @Test func theSameKernelSaysTheSame() async throws {
-        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile("KTEST(zz, fails) { KASSERT(0); }")])
+        let kernel = try await Temporary.builtKernel(["tests/hostile.c": Scaffold.hostile("KTEST(zz, fails) { KASSERT(0); }")])
         let image = try await Build.run(in: kernel.path).image
         let first = try await Boot(image: image).run(), second = try await Boot(image: image).run()
         #expect(first.report == second.report)

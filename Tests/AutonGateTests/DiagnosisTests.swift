@@ -7,7 +7,7 @@ import Testing
 /// Kernels that end badly, and what is told of where and why. Real ones, so that lines are those of `Scaffold.hostile`.
 @Suite struct DiagnosisTests {
     private func boot(_ code: String, seconds: Double = 10) async throws -> BootReport {
-        let kernel = try Temporary.kernel(["tests/bad.c": Scaffold.hostile(code)])
+        let kernel = try await Temporary.builtKernel(["tests/bad.c": Scaffold.hostile(code)])
         let build = try await Build.run(in: kernel.path)
         try #require(build.succeeded, "\(build.diagnostics)")
         let report = try await Boot(image: build.image, suites: ["zz"], seconds: seconds).run()
@@ -190,7 +190,7 @@ import Testing
             \(Self.noTraps)
             KTEST(zz, faults) { no_traps(); __asm__ volatile("ud2"); }
             """
-        let kernel = try Temporary.kernel(["tests/bad.c": Scaffold.hostile(code)])
+        let kernel = try await Temporary.builtKernel(["tests/bad.c": Scaffold.hostile(code)])
         let image = try await Build.run(in: kernel.path).image
         let first = try await Boot(image: image).run(), second = try await Boot(image: image).run()
         #expect(first.diagnosis.first == "triple fault: invalid opcode (#UD)")

@@ -18,7 +18,7 @@ import Testing
         """
 
     private func build(_ code: String) async throws -> (Temporary, FilePath) {
-        let kernel = try Temporary.kernel(["tests/hostile.c": Scaffold.hostile(Self.counted + code)])
+        let kernel = try await Temporary.builtKernel(["tests/hostile.c": Scaffold.hostile(Self.counted + code)])
         let build = try await Build.run(in: kernel.path)
         try #require(build.succeeded, "\(build.diagnostics)")
         return (kernel, build.image)

@@ -41,7 +41,7 @@ import Testing
             "tests/ipc_stop.c": "#include \"harness.h\"\nKTEST(ipc, one) { KASSERT(1); }\n",
         ]
         for (file, old, new) in edits { files[file] = try #require(files[file]).replacing(old, with: new) }
-        let tree = try Temporary.kernel(files.filter { !$0.value.isEmpty })
+        let tree = try await Temporary.builtKernel(files.filter { !$0.value.isEmpty })
         var list = Checklist()
         var limits = RunLimits()
         limits.bootSeconds = seconds

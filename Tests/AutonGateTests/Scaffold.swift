@@ -56,6 +56,24 @@ final class Temporary {
         try Worktree.handOver(copy.path)
         return copy
     }
+
+    /// Likewise, with what the scaffold itself was built to, for make to go on from.
+    static func builtKernel(_ files: [String: String]) async throws -> Temporary {
+        let copy = try kernel(files)
+        try BuildCache.put(try await built.value, into: copy.path)
+        return copy
+    }
+
+    /// Removed when the tests end.
+    private static let builtPlace = try! TemporaryDirectory.make("/tmp/auton-gate-test")
+    private static let built = Task {
+        atexit { try? Files.removeTree(builtPlace) }
+        let scaffold = try kernel([:])
+        guard try await Build.run(in: scaffold.path).succeeded else { throw AutonError(.bug, "the scaffold does not build") }
+        let build = builtPlace.appending("build")
+        try Files.copyTree(scaffold.path.appending("build"), to: build)
+        return build
+    }
 }
 
 /// A workspace whose main is the scaffold, and what an agent might do to it.

@@ -59,7 +59,7 @@ import Testing
     }
 
     private func origin(_ code: String) async throws -> String? {
-        let kernel = try Temporary.kernel(["tests/demo.c": Scaffold.hostile(code)])
+        let kernel = try await Temporary.builtKernel(["tests/demo.c": Scaffold.hostile(code)])
         return try await intrusion(kernel.path)
     }
 
@@ -138,7 +138,7 @@ import Testing
     }
 
     @Test func aHarnessThatDoesNotTell() async throws {
-        let kernel = try Temporary.kernel(["tests/demo.c": Scaffold.hostile("KTEST(demo, one) { }")])
+        let kernel = try await Temporary.builtKernel(["tests/demo.c": Scaffold.hostile("KTEST(demo, one) { }")])
         let file = kernel.path.appending("harness/report.c")
         try Files.write(file, Array(try Files.readText(file).replacing("report_sent", with: "report_gone").utf8), sync: false)
         #expect(try await intrusion(kernel.path) == "the harness does not tell where it sends from")

@@ -87,15 +87,16 @@ import Testing
         func having(_ prefix: String) throws -> [String] {
             try run.directory.contents().filter { $0.key.hasPrefix(prefix) && $0.value.contains(Self.secret) }.keys.sorted()
         }
-        #expect(try await auton("plan", "--from", "input/plan.json").status == 0)
+        let one = "cd \(run.directory.path) && jq '{goal, tasks: .tasks[:1]}' input/plan.json >one"
+        #expect(try await Program.run("sh", ["-c", one]).status == 0)
+        #expect(try await auton("plan", "--from", "one").status == 0)
         #expect(try await auton("config").output.hasSuffix("\n# API key: environment ANTHROPIC_API_KEY\n"))
         #expect(try await auton("answer", "list").status == 0)
         #expect(try having("") == ["seen.auton-config", "seen.auton-plan"])
         unlink(run.directory["seen.auton-plan"].string)
         unlink(run.directory["seen.auton-config"].string)
 
-        // Blocked, as the scenario has it.
-        #expect(try await auton("run").status == 1)
+        #expect(try await auton("run").status == 0)
         #expect(try having("seen.") == [])
         for name in [
             "auton-agent", "auton-validate", "auton-merge", "auton-compose", "auton-status", "make", "setpriv", "git", "bwrap",
