@@ -34,6 +34,7 @@ package struct TestResult: Codable, Sendable, Equatable {
         case missing
     }
 
+    /// suite.test
     package var name: String
     package var outcome: Outcome
     /// The diagnostics printed with it.
@@ -44,6 +45,9 @@ package struct TestResult: Codable, Sendable, Equatable {
         self.outcome = outcome
         self.diagnostics = diagnostics
     }
+
+    /// What is before the first dot of its name.
+    package var suite: String { String(name.prefix { $0 != "." }) }
 }
 
 /// The gate's judgement of one candidate.

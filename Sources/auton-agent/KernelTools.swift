@@ -41,11 +41,12 @@ struct TestTool: AgentTool {
 
     let definition = Tool(
         "test",
-        "Build, boot under QEMU and run the tests. Prints every test's result, the diagnostics of those that failed, and the console's last lines.",
+        "Build, boot under QEMU and run the tests. Prints how many passed, those that did not with their diagnostics, and the console's last lines.",
         [
             "suites": [
                 "type": "array", "items": ["type": "string"],
-                "description": "Run these suites only, such as boot; all if left out.",
+                "description":
+                    "Run these only, and name each: a suite (boot), a test (boot.gdt_tss), or all that begin alike (boot.gdt_*).",
             ]
         ],
         optional: ["suites"])
@@ -58,7 +59,10 @@ struct TestTool: AgentTool {
         let suites = (input["suites"]?.array ?? []).compactMap(\.string)
         let boot = try await Boot(image: build.image, suites: suites, seconds: limits.bootSeconds).run()
         var lines = [boot.failure.map { "FAILED: \($0)" } ?? "all passed"] + boot.diagnosis
-        for test in boot.report.tests {
+        for (suite, tests) in Dictionary(grouping: boot.report.tests, by: \.suite).sorted(by: { $0.key < $1.key }) {
+            lines.append("\(suite): \(tests.count { $0.outcome == .ok }) of \(tests.count) ok")
+        }
+        for test in boot.report.tests where test.outcome != .ok || !suites.isEmpty {
             lines.append("\(test.outcome.rawValue) \(test.name)")
             if test.outcome != .ok { lines += test.diagnostics.map { "    \($0)" } }
         }

@@ -53,6 +53,13 @@ import Testing
         #expect(report.report.tests.map(\.name) == ["aa.x", "cc.x"])
     }
 
+    @Test func testsAreChosen() async throws {
+        let code = "KTEST(aa, x) { } KTEST(aa, xy) { } KTEST(aa, z) { } KTEST(ab, xy) { } KTEST(bb, x) { }"
+        let report = try await boot(code, suites: ["aa.x", "a", "aa.", "ab.x*", "bb.xy", "aa.zz*"])
+        #expect(report.failure == nil)
+        #expect(report.report.tests.map(\.name) == ["aa.x", "ab.xy"])
+    }
+
     @Test func aFailedTest() async throws {
         let report = try await boot("KTEST(zz, fails) { KASSERT_EQ(3, 4); }")
         #expect(report.ending == .failed)

@@ -167,22 +167,38 @@ static void sort(const struct entry **table, size_t count)
 		}
 }
 
-/* Whether a comma-separated list names the suite. */
-static bool listed(const char *list, const char *suite)
+/* Whether what begins a text is the word; past is set to what follows it. */
+static bool begins(const char *text, const char *word, const char **past)
 {
-	while (*list) {
-		size_t n = 0;
+	while (*word && *text == *word)
+		text++, word++;
+	*past = text;
+	return !*word;
+}
 
-		while (suite[n] && list[n] == suite[n])
-			n++;
-		if (!suite[n] && (!list[n] || list[n] == ','))
-			return true;
+/* Whether a comma-separated list has the suite, suite.name, or suite. and what the name begins with, then *. */
+static bool listed(const char *list, const char *suite, const char *name)
+{
+	for (;;) {
+		const char *at;
+
+		if (begins(list, suite, &at)) {
+			if (!*at || *at == ',')
+				return true;
+			if (*at == '.') {
+				const char *letter = name;
+
+				for (at++; *letter && *at == *letter; at++)
+					letter++;
+				if (*at == '*' || (!*letter && (!*at || *at == ',')))
+					return true;
+			}
+		}
 		while (*list && *list != ',')
 			list++;
-		if (*list)
-			list++;
+		if (!*list++)
+			return false;
 	}
-	return false;
 }
 
 static void report_name(const char *suite, const char *name)
@@ -303,9 +319,7 @@ static bool option(const char *name, char *buffer, size_t size)
 /* Whether text is suite.name. */
 static bool is_name(const char *text, const char *suite, const char *name)
 {
-	while (*suite && *text == *suite)
-		text++, suite++;
-	return !*suite && *text == '.' && harness_strcmp(text + 1, name) == 0;
+	return begins(text, suite, &text) && *text == '.' && harness_strcmp(text + 1, name) == 0;
 }
 
 /* A boot that is to end in a panic, and has failed if it comes back. */
@@ -363,7 +377,7 @@ void harness_run(void)
 
 	sort((const struct entry **)__start_ktests, total);
 	for (size_t i = 0; i < total; i++)
-		selected += all || listed(suites, __start_ktests[i]->suite);
+		selected += all || listed(suites, __start_ktests[i]->suite, __start_ktests[i]->name);
 
 	report_raw("1..");
 	report_unsigned(selected);
@@ -376,14 +390,14 @@ void harness_run(void)
 		report_figures(harness_ready_ticks);
 
 	for (size_t i = 0; i < total; i++)
-		if (all || listed(suites, __start_ktests[i]->suite))
+		if (all || listed(suites, __start_ktests[i]->suite, __start_ktests[i]->name))
 			run_test(__start_ktests[i], ++number, count);
 
 	if (option("opt/auton/bench", benches, sizeof benches)) {
 		all = harness_strcmp(benches, "all") == 0;
 		sort((const struct entry **)__start_kbenches, total_benches);
 		for (size_t i = 0; i < total_benches; i++)
-			if (all || listed(benches, __start_kbenches[i]->suite))
+			if (all || listed(benches, __start_kbenches[i]->suite, __start_kbenches[i]->name))
 				run_bench(__start_kbenches[i]);
 	}
 

@@ -1310,7 +1310,7 @@ static uint64_t yields_take(uint64_t n)
 
 KTEST(sched, yield_cost)
 {
-	enum { CEILING = 220 };
+	enum { CEILING = 200 };
 	uint64_t once, cost;
 
 	if (!counting() || cpu_count() > 1)
