@@ -29,7 +29,7 @@ ifneq ($(UNSAFE_NO_SANDBOX),)
 $(FRONT): export AUTON_UNSAFE_NO_SANDBOX := 1
 endif
 
-TARGETS := help deps deps-dev build status boot kernel replay provenance test interactions lint bench bench-model bench-compose bench-linux fake-model install clean
+TARGETS := help deps deps-dev programs build status boot kernel replay provenance test interactions lint bench bench-model bench-compose bench-linux fake-model install clean
 .PHONY: run watch $(TARGETS)
 # The API key is for the front, which hands it on; no compiler has it in its environment.
 $(TARGETS): export ANTHROPIC_API_KEY :=
@@ -42,7 +42,7 @@ help:
 	@echo 'make replay [RUN=01-minimal-boot]    replay a recorded run into a fresh workspace; STRICT=1: drift is an error'
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
-	@echo 'make deps | build | test | lint      Debian packages; programs; tests; style'
+	@echo 'make deps | build | test | lint      Debian packages; programs, whose gate proves itself; tests; style'
 	@echo 'make interactions                    find every interaction that is planted in Tests/Interactions'
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
@@ -58,17 +58,21 @@ deps:
 deps-dev:
 	@scripts/deps dev
 
-# The set-up that run and test need: quick when there is nothing to do.
-build: deps
+# The set-up that the others need: quick when there is nothing to do.
+programs: deps
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet)
 
-run: build
+# The first run need not wait then until the gate has proved itself.
+build: programs
+	@./auton validate --self-check --cached >/dev/null
+
+run: programs
 	@./auton run -- "$$AUTON_GOAL"
 
-watch: build
+watch: programs
 	@./auton watch
 
-status: build
+status: programs
 	@./auton status
 
 boot: deps
@@ -77,10 +81,10 @@ boot: deps
 kernel: deps
 	@$(MAKE) --no-print-directory -C "$${AUTON_KERNEL:-kernel}"
 
-replay: build
+replay: programs
 	@./auton replay '$(RUN)'
 
-provenance: build
+provenance: programs
 	@scripts/provenance
 
 test: deps
@@ -94,13 +98,13 @@ lint:
 interactions: deps
 	@AUTON_INTERACTIONS=all swift test --no-parallel --filter InteractionsTests
 
-bench: build
+bench: programs
 	@scripts/bench
 
-bench-model: build
+bench-model: programs
 	@scripts/bench-model
 
-bench-compose: build
+bench-compose: programs
 	@scripts/bench-compose $(ARGS)
 
 bench-linux:
@@ -110,7 +114,7 @@ fake-model:
 	@swift build $(SWIFT_FLAGS) $(if $(VERBOSE),,--quiet) --product fake-model
 	@exec $(BIN)/fake-model $(ARGS)
 
-install: build
+install: programs
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install $(PROGRAMS)
 
 clean:

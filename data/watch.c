@@ -4,11 +4,12 @@
  *     code PC              where one in a trusted range is not the image's
  * in hexadecimal; last of all `end`. Ranges are FIRST+SIZE, virtual addresses, `base` above the physical ones. `image` is the
  * file that has the code: `size` bytes from `offset` on belong at `at`. What is written before the first trusted
- * instruction is executed is the kernel's own affair: it clears its memory. There is one processor.
+ * instruction is executed is the kernel's own affair: it clears its memory.
  *
  * A page that was seen to be somebody else's is taken to be until the processor is told of another mapping: to ask QEMU where a
  * store went costs most. Who changes one, does not flush it, and waits until QEMU has forgotten it is not seen. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include <string.h>
 #include "qemu-plugin.h"
 
-enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, PLACES = 512 };
+enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, PLACES = 512, PROCESSORS = 256 };
 
 struct ranges {
 	struct {
@@ -27,16 +28,20 @@ struct ranges {
 
 static struct ranges trusted, own, watched;
 static uint64_t base;
-/* Numbers of pages, as they are mapped, that have nothing of what is watched; each in the place of its lowest bits. */
-static struct {
-	uint64_t page, mapping;
-} others[PLACES];
-/* How often the mapping has changed; 0 is never. */
-static uint64_t mapping = 1;
+/* Each has a thread of its own in QEMU. */
+static struct processor {
+	/* Numbers of pages, as they are mapped, plus 1, that have nothing of what is watched; each in the place of its lowest bits. */
+	struct {
+		uint64_t page, mapping;
+	} others[PLACES];
+	/* How often the mapping has changed. */
+	uint64_t mapping;
+} processors[PROCESSORS];
 static uint8_t *code;
 static uint64_t at, size;
-static bool begun;
+static volatile bool begun;
 static FILE *to;
+static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t told[FINDINGS];
 static unsigned findings;
 
@@ -61,10 +66,12 @@ static bool is_new(uint64_t pc)
 
 static void tell(const char *what, uint64_t pc, uint64_t address)
 {
-	if (!is_new(pc))
-		return;
-	fprintf(to, "%s %" PRIx64 " %" PRIx64 "\n", what, pc, address);
-	fflush(to);
+	pthread_mutex_lock(&telling);
+	if (is_new(pc)) {
+		fprintf(to, "%s %" PRIx64 " %" PRIx64 "\n", what, pc, address);
+		fflush(to);
+	}
+	pthread_mutex_unlock(&telling);
 }
 
 /* False for what is no memory. */
@@ -82,10 +89,11 @@ static bool find(qemu_plugin_meminfo_t info, uint64_t address, uint64_t *physica
 static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
 {
 	const uint64_t length = 1ull << qemu_plugin_mem_size_shift(info), page = address / PAGE;
+	struct processor *self = &processors[processor % PROCESSORS];
 	uint64_t physical;
 
-	(void)processor;
-	if (others[page % PLACES].page == page && others[page % PLACES].mapping == mapping && address % PAGE + length <= PAGE)
+	if (self->others[page % PLACES].page == page + 1 && self->others[page % PLACES].mapping == self->mapping &&
+	    address % PAGE + length <= PAGE)
 		return;
 	if (!begun || !qemu_plugin_mem_is_store(info) || !find(info, address, &physical))
 		return;
@@ -93,8 +101,8 @@ static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t addre
 	if (meets(&watched, physical, length))
 		tell("wrote", (uint64_t)pc, address);
 	else if (!meets(&watched, physical - physical % PAGE, PAGE)) {
-		others[page % PLACES].page = page;
-		others[page % PLACES].mapping = mapping;
+		self->others[page % PLACES].page = page + 1;
+		self->others[page % PLACES].mapping = self->mapping;
 	}
 }
 
@@ -109,9 +117,8 @@ static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64
 
 static void mapped(unsigned processor, void *data)
 {
-	(void)processor;
 	(void)data;
-	mapping++;
+	processors[processor % PROCESSORS].mapping++;
 }
 
 /* Without its prefixes: what it is, in as many bytes as there are. */

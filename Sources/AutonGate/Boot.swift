@@ -23,10 +23,8 @@ package struct Boot: Sendable {
     package var runsTests = true
     /// Wall time until the boot counts as hung.
     package var seconds: Double
-    /// Where a witness is to look on as the harness sends its report.
-    var witness: Witness?
-    /// What is to see that nobody writes to the harness.
-    var watch: HarnessWatch?
+    /// What is to look on from outside.
+    var oversight: Oversight?
     /// What is to be profiled.
     var profile: Profile.Window?
 
@@ -48,6 +46,7 @@ package struct Boot: Sendable {
         let console = directory.appending("console"), report = directory.appending("ktap")
 
         var sandbox = sandbox(directory)
+        try await oversight?.prepare(&sandbox)
         let sampling = HangSampler(directory: directory, after: seconds)
         sandbox.limits.seconds = sampling.limit
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
@@ -88,11 +87,7 @@ package struct Boot: Sendable {
             complaint: complaint.replacing("qemu-system-x86_64: ", with: "").replacing("qemu: ", with: "").replacing(
                 sandbox.inside(image), with: machine.image)
         )
-        if let witness {
-            let log = try Self.bytes(of: directory.appending(Self.witnessLog))
-            found.origin = witness.origin(of: reported, witness.events(in: log))
-        }
-        if let watch { found.tampering = watch.findings(try Self.bytes(of: directory.appending(HarnessWatch.output))) }
+        if let oversight { (found.origin, found.tampering) = try oversight.findings(reported, in: directory) }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         // A panic that was asked for needs no explanation.
         if panic == nil || ending != .panic { found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory) }
@@ -100,20 +95,17 @@ package struct Boot: Sendable {
     }
 
     private static let imageInside = "/image"
-    private static let witnessLog = "witness"
 
     /// QEMU's, with a directory for what the boot leaves.
     func sandbox(_ directory: FilePath) -> Sandbox {
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
-        if let watch { sandbox.readable.append((outside: watch.plugin, inside: HarnessWatch.pluginInside)) }
         if let profile { sandbox.readable.append((outside: profile.plugin, inside: Profile.pluginInside)) }
         sandbox.limits.memory = machine.addressSpace
         sandbox.limits.totalMemory = machine.addressSpace
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
-        // A witness says a kilobyte of each byte.
-        sandbox.limits.fileSize = witness == nil ? Self.outputLimit : 512 << 20
+        sandbox.limits.fileSize = Self.outputLimit
         return sandbox
     }
 
@@ -131,11 +123,7 @@ package struct Boot: Sendable {
                 "-qmp", Monitor.argument,
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
-        if let witness { arguments += witness.arguments(log: inside(Self.witnessLog)) }
-        if let watch {
-            arguments += watch.arguments(
-                plugin: sandbox.inside(watch.plugin), image: sandbox.inside(image), output: inside(HarnessWatch.output))
-        }
+        arguments += oversight?.arguments(in: sandbox) ?? []
         if let profile {
             arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
         }
@@ -169,7 +157,7 @@ package struct Boot: Sendable {
 
     /// Empty if QEMU did not get as far as making the file. The directory was writable in the sandbox: what lies in
     /// it is believed to be a file only if it is one.
-    private static func bytes(of file: FilePath) throws -> [UInt8] {
+    static func bytes(of file: FilePath) throws -> [UInt8] {
         Files.type(of: file) == S_IFREG ? try Files.read(file) : []
     }
 

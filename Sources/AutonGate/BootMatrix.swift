@@ -49,10 +49,9 @@ struct BootMatrix: Sendable {
             let image = tree.appending(machine.image)
             guard Files.type(of: image) == S_IFREG else { return finish(.failed, "make made no \(machine.image)") }
             var boot = AutonGate.Boot(image: image, machine: machine, seconds: limits.bootSeconds)
-            // Whatever loads it, it is this kernel that is to be seen at work.
-            boot.witness = try ELFImage(Files.read(tree.appending(Machine().image))).flatMap(Witness.init)
+            boot.oversight = try Oversight(of: tree.appending(Machine().image))
             let report = try await boot.run()
-            if let failure = report.failure ?? report.foreign ?? difference(of: report, on: machine) {
+            if let failure = report.failure ?? report.intrusion ?? difference(of: report, on: machine) {
                 return finish(.failed, failure, evidence: report.evidence)
             }
             let absent = try ExpectedLines(in: tree)?.absent(from: report.consoleLines) ?? []

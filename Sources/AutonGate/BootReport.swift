@@ -34,6 +34,16 @@ package struct BootReport: Sendable {
     package var origin = Origin.unknown
     /// What was seen to be done to the harness by others; empty if nothing was, or nobody looked on.
     var tampering: [String] = []
+    /// Nil if it was seen that the harness sent the whole report itself and was left alone; else one line that says what was not so.
+    var intrusion: String? {
+        switch origin {
+        case .harness: tampering.first
+        case .unknown: "the harness does not tell where it sends from"
+        case .impostor(let test): "the harness was not seen to call \(test) itself"
+        case .foreign(let bytes): "the report is not what the harness sent, from byte \(bytes + 1) on"
+        }
+    }
+
     /// What the plugin wrote, if something was profiled.
     var profile: [UInt8] = []
 

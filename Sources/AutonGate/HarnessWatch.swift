@@ -9,23 +9,17 @@ import SystemPackage
 /// mapped anew without a flush.
 struct HarnessWatch: Sendable {
     static var source: FilePath { Share.data("watch.c") }
-    static let output = "watch"
-    static let pluginInside = "/watch.so"
+    /// The compiled plugin's name, and that of the file that it writes.
+    static let plugin = "watch.so", output = "watch"
     /// KERNEL_BASE of kernel.ld: virtual less physical address.
     private static let base: UInt64 = 0xffff_ffff_8000_0000
 
-    let plugin: FilePath
     /// What the plugin is told of the image.
     private let words: [String]
     private let names: [(address: UInt64, name: String)]
 
-    /// Compiles the plugin.
-    ///
-    /// - Parameters:
-    ///   - elf: the image; where its harness is say symbols that kernel.ld makes, and nobody else can.
-    ///   - directory: where the plugin is compiled to.
-    /// - Returns: nil if the image does not tell where its harness is.
-    init?(_ elf: ELFImage, directory: FilePath) async throws {
+    /// Nil if the image does not tell where its harness is: by symbols that kernel.ld makes, and nobody else can.
+    init?(_ elf: ELFImage) {
         func range(_ first: String, _ end: String) -> String? {
             guard let first = elf.address(of: first), let end = elf.address(of: end), first < end else { return nil }
             return String(first, radix: 16) + "+" + String(end - first, radix: 16)
@@ -44,7 +38,6 @@ struct HarnessWatch: Sendable {
                 "\($0)=\(String($1, radix: 16))"
             }
         names = elf.code
-        plugin = try await QEMUPlugin.compile(Self.source, to: directory)
     }
 
     /// What QEMU is to be told.

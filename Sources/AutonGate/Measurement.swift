@@ -9,8 +9,8 @@ package struct Measurement: Sendable {
     /// Nil if the counts are to be believed; else one line that says why not.
     package var failure: String?
     package var evidence: [String]
-    /// Nil if the harness was seen to send the whole report; else one line that says what it did not send.
-    package var foreign: String?
+    /// Nil if it was seen that the harness sent the whole report itself and was left alone; else one line that says what was not so.
+    package var intrusion: String?
 
     /// - Parameters:
     ///   - machine: where to boot it; its time is counted in any case.
@@ -24,17 +24,17 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
-        boot.witness = ELFImage(try Files.read(image)).flatMap(Witness.init)
-        let witnessed = boot
+        boot.oversight = try Oversight(of: image)
+        let watched = boot
         async let first = counting.run()
-        async let second = witnessed.run()
+        async let second = watched.run()
         return Measurement(try await first, try await second)
     }
 
     init(_ first: BootReport, _ second: BootReport) {
         counts = first.counters.counts
         evidence = []
-        foreign = second.foreign
+        intrusion = second.intrusion
         let boots = [first, second]
         if let bad = boots.first(where: { $0.failure != nil }) {
             failure = "where time is counted in instructions: \(bad.failure ?? "")"
@@ -62,16 +62,6 @@ package struct Measurement: Sendable {
 }
 
 extension BootReport {
-    /// What of the report was not seen to come from the harness.
-    var foreign: String? {
-        switch origin {
-        case .harness: nil
-        case .unknown: "the harness does not tell where it sends from"
-        case .impostor(let test): "the harness was not seen to call \(test) itself"
-        case .foreign(let bytes): "the report is not what the harness sent, from byte \(bytes + 1) on"
-        }
-    }
-
     /// What is wrong with its counts.
     fileprivate var uncounted: [String] {
         let counted = Set(counters.counts.tests.map(\.name)),

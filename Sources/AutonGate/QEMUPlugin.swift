@@ -13,7 +13,7 @@ actor QEMUPlugin {
     /// Puts the plugin into `directory`, which nobody else writes to.
     ///
     /// - Throws: `AutonError` with `.badConfiguration` if it does not compile.
-    static func compile(_ source: FilePath, to directory: FilePath) async throws -> FilePath {
+    @discardableResult static func compile(_ source: FilePath, to directory: FilePath) async throws -> FilePath {
         let plugin = directory.appending((source.stem ?? "plugin") + ".so")
         try Files.write(plugin, try await shared.bytes(of: source, directory: directory), sync: false)
         // Whatever our umask is, the sandbox's user reads it.

@@ -52,7 +52,7 @@ extension Checklist {
         let boot =
             try await isKnown
             ? Boot(image: build.image, seconds: limits.bootSeconds).run()
-            : BootReport.ofWatched(build.image, elf: elf, seconds: limits.bootSeconds)
+            : BootReport.ofWatched(build.image, seconds: limits.bootSeconds)
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
@@ -64,11 +64,11 @@ extension Checklist {
             skip(CheckName.origin, because: Self.sameImage)
             skip(CheckName.counters, because: Self.sameImage)
         } else if !hasFailed {
-            let intrusion = boot.foreign ?? boot.tampering.first
+            let intrusion = boot.intrusion
             var measurement = try await intrusion == nil ? begun : nil
             if intrusion == nil && expectsFailure { measurement = try await measure() }
             add(
-                CheckName.origin, failure: intrusion ?? measurement?.foreign,
+                CheckName.origin, failure: intrusion ?? measurement?.intrusion,
                 passed: "the harness was seen to send it all, and to be left alone", evidence: boot.tampering)
             if let measurement {
                 counts = measurement.counts
@@ -113,16 +113,10 @@ extension Checklist {
 
 extension BootReport {
     /// A boot that is looked on from outside of the machine.
-    static func ofWatched(_ image: FilePath, elf: ELFImage?, seconds: Double) async throws -> BootReport {
+    static func ofWatched(_ image: FilePath, seconds: Double) async throws -> BootReport {
         var boot = Boot(image: image, seconds: seconds)
-        // Beside the image, so that it goes when the tree goes if we are killed first.
-        let place = try TemporaryDirectory.make(image.removingLastComponent().appending("watch"))
-        defer { try? Files.removeTree(place) }
-        boot.witness = elf.flatMap(Witness.init)
-        if let elf { boot.watch = try await HarnessWatch(elf, directory: place) }
-        var report = try await boot.run()
-        if boot.watch == nil { report.tampering = ["the image does not tell where its harness is"] }
-        return report
+        boot.oversight = try Oversight(of: image)
+        return try await boot.run()
     }
 
     private static let lines = 20

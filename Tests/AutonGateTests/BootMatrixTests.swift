@@ -85,6 +85,23 @@ import Testing
         #expect(boots.map(\.outcome) == [.passed, .passed, .failed])
     }
 
+    /// It passes where the gate looks on first, and knows the other machines by their number of processors.
+    @Test(arguments: ["pvh-smp4", "disk-smp4"]) func whoMeddlesOnOneMachineOnly(name: String) async throws {
+        let (check, _) = try await checks(demand: try named("pvh-64m", name)) { files in
+            files["tests/meddles.c"] = Scaffold.hostile(
+                """
+                KTEST(zz, meddles) {
+                \tvolatile char *p = (volatile char *)&ktest_fail;
+                \tuint16_t answer = 5, port = 0x510;
+                \t__asm__ volatile("outw %0, %1; inc %1; inb %1, %b0" : "+a"(answer), "+d"(port));
+                \tif ((answer & 255) == 4) *p = *p;
+                }
+                """)
+        }
+        let detail = "\(name): ktest_zz__meddles writes to what is the harness's, or constant, at "
+        #expect(check.detail.hasPrefix(detail), "\(check.detail)")
+    }
+
     @Test func aDiskThatDoesNotBoot() async throws {
         let (check, _) = try await checks(demand: try named("disk"), seconds: 3) { files in
             files["boot/disk/mbr.asm"] = files["boot/disk/mbr.asm"]!.replacing("0xAA55", with: "0xAA56")

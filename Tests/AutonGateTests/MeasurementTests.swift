@@ -57,6 +57,21 @@ import Testing
         #expect(benches["zz.slow"]! > 10_000_000)
     }
 
+    /// Who knows that instructions are counted, since two readings of the clock lie next to each other, is looked on, too.
+    @Test func whoMeddlesOnlyWhereInstructionsAreCounted() async throws {
+        let code = """
+            KTEST(zz, meddles) {
+            \tuint64_t first = now();
+            \tif (now() - first < 8) { volatile char *p = (volatile char *)&ktest_fail; *p = *p; }
+            }
+            """
+        let (kernel, image) = try await build(code)
+        defer { withExtendedLifetime(kernel) {} }
+        #expect(try await BootReport.ofWatched(image, seconds: 10).intrusion == nil)
+        let intrusion = try await Measurement.take(of: image, seconds: 20).intrusion
+        #expect(intrusion?.hasPrefix("ktest_zz__meddles writes to what is the harness's, or constant, at ") == true)
+    }
+
     /// Neither the nonce, which is another in every boot, nor the clock, nor where the tree was built has a part in it.
     @Test func theSameCountsInEveryVerdict() async throws {
         let (one, image) = try await build(Self.some), (two, other) = try await build(Self.some)

@@ -54,8 +54,7 @@ import Testing
 
     private func intrusion(_ tree: FilePath) async throws -> String? {
         let image = try await Build.run(in: tree).image
-        let boot = try await BootReport.ofWatched(image, elf: ELFImage(try Files.read(image)), seconds: 10)
-        return boot.foreign ?? boot.tampering.first
+        return try await BootReport.ofWatched(image, seconds: 10).intrusion
     }
 
     private func origin(_ code: String) async throws -> String? {

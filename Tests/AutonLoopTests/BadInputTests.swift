@@ -8,7 +8,7 @@ import Testing
 /// What users get wrong, and what machines lack: one clear line, the documented status, nothing lost.
 @Suite struct BadInputTests {
     private func planned() async throws -> LoopRun {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
         return run
     }
@@ -22,7 +22,7 @@ import Testing
     }
 
     @Test func noSuchTaskAndNoWorkspace() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         for program in ["agent", "validate", "merge"] {
             let outcome = try await run.auton(program, "lib-999")
             #expect(outcome == Outcome(status: 65, errors: "auton-\(program): no such task: lib-999\n"))
@@ -47,7 +47,7 @@ import Testing
     }
 
     @Test func anOptionAfterTheGoalIsNoPartOfIt() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         #expect(
             try await run.auton("run", "x", "--mailbox", "ro")
                 == Outcome(
@@ -61,7 +61,7 @@ import Testing
 
     @Test(arguments: ["setpriv", "flock"])
     func theFrontNamesWhatItLacks(tool: String) async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         for name in ["sh", "dirname", "cat", "env", "setpriv", "flock"] where name != tool {
             let found = try #require(Tools.find(name))
             try Files.createDirectories(run.directory["bin"])
@@ -75,7 +75,7 @@ import Testing
     }
 
     @Test(.enabled(if: Mount.isPossible, "\(Mount.reason)")) func aFullDisk() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let disk = try Mount(at: run.directory["mailbox"], bytes: 1 << 20)
         #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
         try run.directory.write("mailbox/fill", String(repeating: "x", count: disk.free))
@@ -179,7 +179,7 @@ import Testing
     }
 
     @Test func bootsFromAnyPath() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let kernel = Program.package.appending("kernel"), tree = run.directory["it's a tree"]
         try Files.createDirectories(tree)
         for name in try Files.list(kernel) where !["build", "acceptance", "tests"].contains(name) {
@@ -203,7 +203,7 @@ import Testing
 
     /// A run that ended while it planned is gone on with, by the same model.
     @Test func aGoalThatIsNotPlannedYetIsGoneOnWith() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         try run.directory.write("input/model", "exit 1\n")
         #expect(try await run.auton("run", "Count up and down").status == 69)
         try run.directory.write("input/model", "cat >>asked; exit 1\n")
@@ -223,7 +223,7 @@ import Testing
         ("", 64, "no goal, and nothing is begun"), (" \n", 64, "the goal is empty"), ("x", 65, "the goal is over 65536 bytes"),
     ])
     func aGoalThatIsNone(goal: String, status: Int32, error: String) async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         var command = run.command("run", goal == "x" ? String(repeating: goal, count: 65_537) : goal)
         command.environment["AUTON_MODEL"] = goal.isEmpty ? command.environment["AUTON_MODEL"] : nil
         let result = try await command.run()
@@ -232,7 +232,7 @@ import Testing
 
     @Test(arguments: ["run", "replay", "watch", "record", "boot", "reset"])
     func anOptionIsNoGoal(command: String) async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let help = try await run.auton(command, "--help")
         #expect(help.status == 0 && help.output.hasPrefix("usage: auton COMMAND"))
         #expect(
@@ -250,7 +250,7 @@ import Testing
     }
 
     @Test func aGoalWithoutAModel() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         var command = run.command("run", "Do something else")
         command.environment["AUTON_MODEL"] = nil
         let result = try await command.run()
@@ -259,7 +259,7 @@ import Testing
     }
 
     @Test func aGoalThatIsNotTheRecordedOne() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         var command = run.command("plan", "Do something else")
         command.environment["AUTON_MODEL"] = nil
         let result = try await command.run()
@@ -272,7 +272,7 @@ import Testing
     }
 
     @Test func noSuchRecordingOrTransport() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         try run.directory.write("runs/07-one/transcript/plan-1.jsonl", "")
         for (model, expected) in [
             ("replay:nowhere", "auton-plan: no recording nowhere (there are: 07-one)\n"),

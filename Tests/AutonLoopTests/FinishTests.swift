@@ -8,7 +8,7 @@ import Testing
 /// What the text of a change alone shows is told when it is handed in, and costs no attempt.
 @Suite struct FinishTests {
     @Test func whatTheRulesRefuseIsNotHandedIn() async throws {
-        let run = try LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
+        let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
         try run.directory.write(
             "plan.json",
             """

@@ -15,7 +15,7 @@ import Testing
     }
 
     @Test func theLoopIsAsTheFileSays() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         try run.directory.write(
             "auton.toml",
             """
@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func aBadFileStopsItBeforeItDoesAnything() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let text = "[team]\ndevelopers = 2\n"
         try run.directory.write("auton.toml", text)
         let before = try run.directory.contents()
@@ -61,7 +61,7 @@ import Testing
 
     /// Every program of ours, make and the shells between write down their environment and what they could read of descriptor 7.
     @Test func whoDoesNotAskTheModelHasNoKey() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let programs = ["plan", "agent", "validate", "merge", "compose", "status", "answer", "config"].map { "auton-\($0)" }
         for name in programs + ["make", "setpriv", "git", "bwrap"] {
             let real = programs.contains(name) ? Program.directory.appending(name) : try #require(Tools.find(name))
@@ -115,7 +115,7 @@ import Testing
 
     /// What make starts beside the front, such as the compilers, has no key.
     @Test func makeGivesTheKeyToTheFrontAlone() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         try run.directory.write("bin/swift", "#!/bin/sh\nenv >>\"$SEEN\"\n")
         chmod(run.directory["bin/swift"].string, 0o755)
         func make(_ target: String) async throws -> CommandResult {
@@ -142,7 +142,7 @@ import Testing
     }
 
     @Test func theSandboxsLimitsReachTheAgentsTools() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
         try run.directory.write(
             "auton.toml",
@@ -161,7 +161,7 @@ import Testing
     }
 
     @Test func reviewsWaitForASeat() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         for arguments in [
             ["plan", "--from", "input/plan.json"], ["agent", "lib-001"], ["validate", "lib-001"],
             ["agent", "--role", "reviewer", "lib-001"], ["merge", "lib-001"], ["agent", "lib-004"], ["validate", "lib-004"],

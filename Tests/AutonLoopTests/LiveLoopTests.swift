@@ -44,7 +44,7 @@ import Testing
     }
 
     private func live(_ fake: FakeModel, _ more: [String: String] = [:]) async throws -> (LoopRun, Outcome) {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
         return (run, try await self.run(run, fake, more))
     }

@@ -10,7 +10,7 @@ import Testing
     /// Killed whole (make, shells, agents, gates, sandboxes) at moments over its length and started again, it arrives at
     /// the same end.
     @Test func killedAndStartedAgain() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         for lines in [1, 12, 30, 45] {
             var killed = run.command("run")
@@ -25,7 +25,7 @@ import Testing
     /// What a front leaves that is killed alone, by a signal that it can see or not, ends with it.
     @Test(arguments: ["TERM", "KILL"])
     func nothingIsLeftAtWorkWhenTheFrontIsKilled(signal: String) async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         // The model never answers; the loop has the run's lock open, the agent its task's.
         let script = """
@@ -43,7 +43,7 @@ import Testing
 
     /// Likewise if make is killed alone: nobody carries a task on for whom nobody waits.
     @Test func nothingIsLeftAtWorkWhenMakeIsKilled() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         let script = """
             sh \(Program.package)/auton run >front 2>&1 & front=$!
@@ -65,7 +65,7 @@ import Testing
     /// Out of tokens before the first turn, out of time in the middle: it stops with status 2 and says why, and goes on when there is more,
     /// to the end: rejected, blocked and in conflict.
     @Test func outOfBudgetAndOnAgain() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let planned = try await run.auton("plan", "--from", "input/plan.json")
         #expect(planned.lines == (1...8).map { "lib-00\($0)" })
         let tokens = try await run.auton("run", budget: ["TOKENS": "100"])
@@ -97,7 +97,7 @@ import Testing
     }
 
     @Test func twoRunsInOneMailbox() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         var first = run.command("run")
         let over = run.directory["over"]
@@ -117,7 +117,8 @@ struct LoopRun {
     let directory: TemporaryDirectory
     static let scenario = Program.package.appending("Tests/Scenarios/loop")
 
-    init() throws {
+    init() async throws {
+        _ = try await GateProof.outcome
         directory = try TemporaryDirectory()
         try Self.copy(Self.scenario.appending("input"), to: directory["input"])
     }

@@ -20,7 +20,7 @@ import Testing
     }
 
     private func prepared() async throws -> LoopRun {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let approval = reply(("submit_review", ["decision": "approve", "summary": "right"]))
         for (turn, response) in [
             ("lib-001.1.1", work("lib/one.c", Self.one)), ("lib-002.1.1", work("lib/two.c", Self.two)),
@@ -93,7 +93,7 @@ import Testing
 
     /// A path that was begun and does not work yet must not get to main.
     @Test func aPathThatDoesNotBootIsNotMerged() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let sources = ["mbr": "times 510 hlt\ndw 0xAA55\n", "loader": "hlt\n"]
         let write = sources.sorted { $0.key < $1.key }.map { name, text in
             (name: "write", input: ["path": .string("boot/disk/\(name).asm"), "content": .string(text)] as JSONValue)

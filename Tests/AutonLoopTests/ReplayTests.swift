@@ -17,7 +17,7 @@ import Testing
     }
 
     @Test func arrivesAtTheRecordedTree() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         let name = Self.name
         let outcome = try await replay(name, run)
         #expect(outcome.status == 0, "\(outcome.output)\(outcome.errors)")
@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test func recordingsThatComeAfterOneAnother() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         for (name, before) in [("a", "b"), ("b", "a"), ("c", "gone")] {
             try run.directory.write("runs/\(name)/after", "\(before)\n")
             try run.directory.write("runs/\(name)/transcript/plan-1.jsonl", "")

@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test func whoSaysWhyIsHeard() async throws {
-        let run = try LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
+        let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
         func write(_ instructions: Int) -> (name: String, input: JSONValue) {
             ("write", ["path": "lib/work.c", "content": .string(Self.work(instructions))])
         }

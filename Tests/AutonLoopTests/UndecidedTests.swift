@@ -17,7 +17,7 @@ import Testing
     private static let silent = Array(repeating: reply(text: "Hm.", stopReason: "end_turn"), count: 3)
 
     private func accepted() async throws -> LoopRun {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         for arguments in [["plan", "--from", "input/plan.json"], ["agent", "lib-001"], ["validate", "lib-001"]] {
             #expect(try await run.auton(arguments).status == 0)
         }

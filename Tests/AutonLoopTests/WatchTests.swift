@@ -7,7 +7,7 @@ import Testing
 @Suite struct WatchTests {
     /// Only what has ended is done: the rest stays where it is and is not tried again before it is changed.
     @Test func whatHasNotEndedStays() async throws {
-        let run = try LoopRun()
+        let run = try await LoopRun()
         _ = try await run.auton("plan", "--from", "input/plan.json")
         try run.directory.write("mailbox/goal/a.txt", " \n")
         try run.directory.write("mailbox/goal/b.txt", String(repeating: "x", count: 65_537))

@@ -28,12 +28,12 @@ package enum Program {
     /// Of all tests together, so that the gate proves itself once and not for every loop.
     package static let cache = package.appending(".build/test-cache").string
 
-    /// Runs a command line in a clean environment that has our programs in its path; killed after two minutes.
+    /// Runs a command line in a clean environment that has our programs in its path; killed at the time limit.
     ///
     /// - Returns: the exit status as a shell has it: 128 and the signal's number for one that was killed.
     package static func run(
         _ program: String, _ arguments: [String] = [], input: String = "", in directory: FilePath? = nil,
-        environment: [String: String] = [:]
+        environment: [String: String] = [:], timeLimit: Double = 120
     ) async throws -> Outcome {
         var variables = Command.plainEnvironment
         variables["PATH"] = "\(Self.directory):\(variables["PATH"] ?? "")"
@@ -42,7 +42,7 @@ package enum Program {
         var command = Command(program, arguments, environment: variables)
         command.input = Array(input.utf8)
         command.directory = directory
-        command.timeLimit = 120
+        command.timeLimit = timeLimit
         let result = try await command.run()
         let status: Int32 =
             switch result.ending {
