@@ -3,10 +3,10 @@ import SystemPackage
 
 /// Names and source lines of addresses in a kernel's image.
 ///
-/// The image is as hostile as its kernel: nm(1) and addr2line(1) read it in the sandbox, and what they cannot tell
-/// stays a number.
+/// The image is as hostile as its kernel: addr2line(1) reads it in the sandbox, and what it cannot tell stays a number.
 struct Symbols: Sendable {
-    private static let longestTable = 4 << 20
+    /// Bytes of what addr2line says.
+    private static let longest = 4 << 20
 
     private var names: [UInt64: String] = [:]
     private var starts: [UInt64: UInt64] = [:]
@@ -22,21 +22,17 @@ struct Symbols: Sendable {
         sandbox.isWritable = false
         sandbox.readable = [(outside: image, inside: "/kernel.elf")]
         sandbox.limits.seconds = 10
-        sandbox.limits.output = Self.longestTable
+        sandbox.limits.output = Self.longest
         let unique = Array(Set(addresses)).sorted()
         // A call that does not return may be its function's last instruction.
         let asked = unique.map { returns.contains($0) ? $0 &- 1 : $0 }
         let inside = sandbox.inside(image)
-        async let table = try? sandbox.run("nm", ["-n", "--defined-only", inside])
         async let found = try? sandbox.run("addr2line", ["-a", "-f", "-i", "-e", inside] + asked.map(hex))
-        // With lines left out, the nearest one might be the wrong one.
-        if let table = await table, table.output.total <= Self.longestTable {
-            let symbols = Self.symbols(in: Text.lines(table.output.text))
-            for (address, asked) in zip(unique, asked) {
-                guard let symbol = symbols.last(where: { $0.start <= asked }), asked - symbol.start < 1 << 16 else { continue }
-                starts[address] = symbol.start
-                names[address] = "\(symbol.name)+\(hex(address - symbol.start))"
-            }
+        let symbols = (try? Files.read(image)).flatMap { ELFImage($0) }?.code ?? []
+        for (address, asked) in zip(unique, asked) {
+            guard let symbol = symbols.last(where: { $0.address <= asked }), asked - symbol.address < 1 << 16 else { continue }
+            starts[address] = symbol.address
+            names[address] = "\(symbol.name.prefix(100))+\(hex(address - symbol.address))"
         }
         if let found = await found { lines = Self.places(Text.lines(found.output.text), of: unique) }
     }
@@ -62,18 +58,6 @@ struct Symbols: Sendable {
         Dictionary(grouping: addresses) { function($0) ?? hex($0) }.sorted { $0.key < $1.key }.map { function, addresses in
             let places = Set(addresses.flatMap { lines[$0] ?? [] }).sorted()
             return places.isEmpty ? function : "\(function) (\(Text.list(places, 4)))"
-        }
-    }
-
-    /// Functions, by their addresses.
-    private static func symbols(in table: [String]) -> [(start: UInt64, name: String)] {
-        table.compactMap { line in
-            let words = line.split(separator: " ", maxSplits: 2)
-            // The linker's marks are no functions, and lie where others begin.
-            guard words.count == 3, ["t", "T", "w", "W"].contains(words[1]), !words[2].hasPrefix("__"),
-                let start = UInt64(words[0], radix: 16)
-            else { return nil }
-            return (start, String(words[2].prefix(100)))
         }
     }
 
