@@ -32,6 +32,17 @@ package struct RecordedRun: Sendable {
         return try await commit(for: merge.baseTree) == workspace.main()
     }
 
+    /// Asks until there is an answer, for ten seconds: others of the loop may be about to merge what it takes, and whoever gives up has to wait
+    /// until all of them are done.
+    package func patiently<T: Sendable>(_ answer: () async throws -> T?) async throws -> T? {
+        let end = ContinuousClock.now + .seconds(10)
+        while true {
+            if let found = try await answer() { return found }
+            guard ContinuousClock.now < end else { return nil }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+    }
+
     /// What the run started from: main without its first merge, if that is there already.
     private func start(before first: Merge) async throws -> String {
         let id = AttemptID(task: first.task, attempt: first.attempt)

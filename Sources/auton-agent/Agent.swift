@@ -33,7 +33,8 @@ struct Agent {
         if let replay = transport as? ReplayTransport {
             // Its own transcript, once it is begun, is the recorded one and speaks of the same tree.
             let run = RecordedRun(Mailbox(replay.run), repeatedIn: mailbox, workspace)
-            commit = try await run.commit(for: replay.recordedBase(of: conversation))
+            let tree = try replay.recordedBase(of: conversation)
+            commit = try await run.patiently { try await run.commit(for: tree) }
         } else if let begun = try Transcript(reading: mailbox.transcript(conversation)).opening?.baseTree {
             commit = try await workspace.commitOnMain(withTree: begun)
         } else {

@@ -44,10 +44,14 @@ struct AutonMerge: AsyncParsableCommand {
             sandbox.apply()
             try Gate.requireTools()
             let workspace = try settings.openWorkspace()
+            let recorded = try recording(settings, mailbox).map { RecordedRun($0, repeatedIn: mailbox, workspace) }
             let integrator = Integrator(
                 mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, demands: settings.gate.mergeDemands,
                 maxAttempts: settings.team.attempts,
-                recorded: try recording(settings, mailbox).map { RecordedRun($0, repeatedIn: mailbox, workspace) })
+                recorded: recorded)
+            if let recorded, let task = named.first?.task, !mailbox.has(.merge, task) {
+                _ = try await recorded.patiently { try await recorded.isTurn(of: task) ? true : nil }
+            }
             let lock = try workspace.mergeLock()
             defer { lock.release() }
             try workspace.sweep()
