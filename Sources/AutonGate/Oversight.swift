@@ -31,7 +31,7 @@ struct Oversight: Sendable {
         let inside = { (name: String) in sandbox.inside(sandbox.directory.appending(name)) }
         return (witness?.arguments(log: inside(Self.log)) ?? [])
             + (watch?.arguments(
-                plugin: inside(HarnessWatch.plugin), image: Self.kernelInside, output: inside(HarnessWatch.output)) ?? [])
+                plugin: inside(HarnessWatch.plugin), image: sandbox.inside(kernel), output: inside(HarnessWatch.output)) ?? [])
     }
 
     /// What was seen in a boot: whether the harness has sent what was reported, and what was done to it; the latter is empty if nothing was.
