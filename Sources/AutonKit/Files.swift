@@ -114,6 +114,19 @@ package enum Files {
         if code != .fileExists || !isDirectory(path) { try failing("cannot create directory", at: path) { throw code } }
     }
 
+    /// Where that is best made which is gone soon: in memory, if programs can be run there and a gibibyte is free, else in /tmp.
+    ///
+    /// ext4 goes through all that was deleted in the last minute before it makes another file (`recently_deleted` of Linux's
+    /// fs/ext4/ialloc.c): where many small trees come and go that is a third of the time.
+    package static let scratch: FilePath = {
+        let memory = FilePath("/dev/shm"), noExecution: UInt = 8  // ST_NOEXEC of sys/statvfs.h
+        var status = statvfs()
+        let isGood =
+            statvfs(memory.string, &status) == 0 && status.f_flag & noExecution == 0
+            && status.f_bavail * status.f_frsize >= 1 << 30 && access(memory.string, W_OK | X_OK) == 0
+        return isGood ? memory : "/tmp"
+    }()
+
     /// Makes a new directory that nobody else has the name of, `prefix` and six letters.
     package static func createTemporaryDirectory(_ prefix: FilePath) throws -> FilePath {
         try failing("cannot create directory", at: prefix) {

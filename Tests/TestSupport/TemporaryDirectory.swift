@@ -7,9 +7,7 @@ package final class TemporaryDirectory: Sendable {
     package let path: FilePath
 
     package init() throws {
-        var name = Array("/tmp/auton-test.XXXXXX".utf8CString)
-        guard mkdtemp(&name) != nil else { throw AutonError(.tryAgain, "no temporary directory") }
-        path = FilePath(name.withUnsafeBufferPointer { String(cString: $0.baseAddress!) })
+        path = try Files.createTemporaryDirectory(Files.scratch.appending("auton-test"))
         // Commands in the sandbox are another user.
         chmod(path.string, 0o755)
     }

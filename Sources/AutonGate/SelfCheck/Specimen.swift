@@ -14,7 +14,7 @@ struct Specimen {
 
     /// - Parameter kernel: the kernel tree that has the protected side.
     init(corpus: FilePath, kernel: FilePath) async throws {
-        directory = try TemporaryDirectory.make("/tmp/auton-self-check")
+        directory = try TemporaryDirectory.make(Files.scratch.appending("auton-self-check"))
         outside = directory.appending("outside")
         do {
             let source = directory.appending("source")
