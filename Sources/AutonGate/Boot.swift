@@ -17,6 +17,8 @@ package struct Boot: Sendable {
     package var benches: [String]?
     /// In which order the tests run, and the init functions of a level: `reverse`, or a seed; nil for that of their names.
     package var order: String?
+    /// The seed by which tests run beside one another, each suite in a thread, of those that say by their names that they may; nil for one after the other.
+    package var beside: Int?
     /// What is called in place of tests and is to end in a panic, suite.name; nil for none.
     var panic: String?
     /// False: no tests, the kernel powers off when it is ready.
@@ -132,6 +134,7 @@ package struct Boot: Sendable {
         // QEMU takes two commas for one.
         if !suites.isEmpty { arguments += ["-fw_cfg", "name=opt/auton/suites,string=" + suites.joined(separator: ",,")] }
         if let order { arguments += ["-fw_cfg", "name=opt/auton/order,string=\(order)"] }
+        if let beside { arguments += ["-fw_cfg", "name=opt/auton/beside,string=\(beside)"] }
         if let panic { arguments += ["-fw_cfg", "name=opt/auton/panic,string=\(panic)"] }
         if let benches {
             arguments += [

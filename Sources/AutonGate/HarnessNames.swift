@@ -10,12 +10,14 @@ enum HarnessNames {
         "harness_init_count", "harness_init_seen", "harness_call", "harness_calls", "harness_ticks", "harness_level_ticks",
         "harness_ready_ticks", "harness_table", "harness_gdt",
         "harness_idt", "harness_cli", "harness_restore", "harness_flags", "harness_rdmsr", "harness_wrmsr", "harness_random",
-        "harness_seed", "harness_outb", "harness_outw", "harness_inb",
+        "harness_seed", "harness_outb", "harness_outw", "harness_inb", "harness_running", "harness_result", "harness_beside",
+        "harness_number",
     ]
     /// How private names begin: the Makefile refuses to link what calls any such function of another file.
     static let privatePrefixes = [
         "report_", "fw_cfg_", "harness_addr", "harness_mem", "harness_bss", "harness_init", "harness_str", "harness_in",
-        "harness_out", "harness_call", "harness_ticks", "harness_level", "harness_ready",
+        "harness_out", "harness_call", "harness_ticks", "harness_level", "harness_ready", "harness_running", "harness_result",
+        "harness_beside",
     ]
     /// What the macros of harness.h expand to, and nobody writes.
     static let ofMacrosPrefixes = [

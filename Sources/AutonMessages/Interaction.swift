@@ -5,6 +5,8 @@ package struct Interaction: Codable, Sendable, Equatable {
         case outcome
         /// A test's result when the tests run in another order.
         case order
+        /// A test's result while those of other suites run in other threads.
+        case beside
         /// What a test or benchmark takes.
         case speed
         /// What the kernel as a whole takes.

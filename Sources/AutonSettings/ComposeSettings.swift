@@ -14,7 +14,7 @@ extension Setting {
             .from0(upTo: 1_000_000)),
         Setting(
             "compose.orders", \.compose.orders,
-            "Other orders of tests and init functions that the whole is booted in: the reverse, and then seeded ones.",
+            "Other orders of tests and init functions that the whole is booted in: the reverse, and then seeded ones, which also say how suites run beside one another.",
             .from(0, to: 1000)),
     ]
 }

@@ -62,6 +62,7 @@ struct Composer: Sendable {
         rows += survey.suites.map { ($0.name, $0.observation) }
         rows += zip(assembly.parts.map(\.name), survey.parts)
         rows += survey.orders.map { ("order \($0.name)", $0.observation) }
+        rows += survey.besides.map { ("beside \($0.seed)", $0.observation) }
         rows += survey.pairs.map { ($0.name, $0.observation) }
         return rows.map {
             Composition.Configuration(name: $0, tests: $1.tests, failure: $1.failure, counts: $1.counts)

@@ -20,7 +20,7 @@ extension Composition {
     private var wrong: [String] { configurations.filter { !$0.failure.isEmpty }.map { "\($0.name): \($0.failure)" } }
 
     private var tests: [[String]] {
-        let orders = configurations.filter { $0.name.hasPrefix("order ") }
+        let orders = configurations.filter { $0.name.hasPrefix("order ") || $0.name.hasPrefix("beside ") }
         let head = ["TEST", "CHANGE", "SUITE"] + orders.map { $0.name.uppercased() } + ["COMBINED", "ALONE", "COMBINED", ""]
         return [head]
             + names(of: { $0.tests.map(\.name) }).map { name in

@@ -17,6 +17,12 @@ struct OutcomeFindings: Sendable {
                 in: order.observation, of: survey.whole, among: parts, arrangement, configuration: "in order \(order.name)")
             found += differences.without(found)
         }
+        for beside in survey.besides {
+            let differences = differences(
+                in: beside.observation, of: survey.whole, among: parts, Arrangement(beside: beside.seed),
+                configuration: "beside others (seed \(beside.seed))")
+            found += differences.without(found)
+        }
         for pair in survey.pairs {
             let differences = differences(
                 in: pair.observation, of: pair.commit, among: survey.assembly.closure(of: pair.parts),
@@ -30,19 +36,24 @@ struct OutcomeFindings: Sendable {
         in observation: Observation, of commit: String, among suspects: [Part], _ arrangement: Arrangement = Arrangement(),
         configuration: String? = nil
     ) -> [Finding] {
-        let kind = arrangement.order == nil ? Interaction.Kind.outcome : .order
-        if let end = observation.endedIn, ["build", "boot"].contains(end) {
+        let kind = arrangement.beside != nil ? Interaction.Kind.beside : arrangement.order != nil ? .order : .outcome
+        // Where several run it ended in all of them.
+        if let end = arrangement.beside != nil && observation.endedIn != nil ? "boot" : observation.endedIn,
+            ["build", "boot"].contains(end)
+        {
             let interaction = Interaction(
                 kind: kind, test: end, alone: .ok, combined: .missing, evidence: evidence([], [observation.failure]),
                 configuration: configuration)
             return [
                 Finding(interaction: interaction, suspects: suspects, commit: commit, arrangement: arrangement) { _, commit in
-                    try await laboratory.observe(commit, arrangement).endedIn == end
+                    let ended = try await laboratory.observe(commit, arrangement).endedIn
+                    return arrangement.beside != nil ? ended != nil : ended == end
                 }
             ]
         }
         return survey.homes(among: suspects, of: { $0.tests.map(\.name) + $0.counts.benches.map(\.name) }).compactMap {
             test, home in
+            guard arrangement.beside == nil || Arrangement.mayRunBeside(test) else { return nil }
             let isBench = home.observation.outcome(of: test) == nil
             // A benchmark has no result but that it came to its end.
             guard let alone = isBench ? .ok : home.observation.outcome(of: test),

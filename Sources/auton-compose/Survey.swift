@@ -30,6 +30,8 @@ struct Survey: Sendable {
     var suites: [(name: String, observation: Observation)] = []
     /// The whole in other orders.
     var orders: [(name: String, observation: Observation)] = []
+    /// The whole with its suites beside one another, by seeds; none if its tests cannot run so.
+    var besides: [(seed: Int, observation: Observation)] = []
     var pairs: [Pair] = []
 
     /// Where a test or benchmark is seen alone: on the base, or on the part that brought it.
@@ -82,8 +84,18 @@ extension Survey {
         let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
         survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
         (survey.parts, survey.grounds, survey.pairs) = try await (parts, grounds, pairs)
+        let seeds = try await canRunBeside(names, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
+        let beside = try await concurrently(seeds) { try await laboratory.observe(whole, Arrangement(beside: $0)) }
+        survey.besides = zip(seeds, beside).map { (seed: $0, observation: $1) }
         survey.orders = zip(others, try await ordered).map { (name: $0, observation: $1) }
         return survey
+    }
+
+    /// Whether the kernel has threads, and at least two suites tests that may run beside others.
+    private static func canRunBeside(_ names: [String], _ whole: String, in laboratory: Laboratory) async throws -> Bool {
+        let suites = Set(names.filter(Arrangement.mayRunBeside).compactMap { $0.split(separator: ".").first })
+        guard suites.count > 1, case .success(let image) = try await laboratory.image(of: whole) else { return false }
+        return image.globals.contains("harness_beside")
     }
 
     private static func pairs(_ assembly: Assembly, whole: String, in laboratory: Laboratory, all: Bool) async throws -> [Pair] {

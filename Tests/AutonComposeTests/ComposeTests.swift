@@ -111,6 +111,47 @@ import Testing
         #expect(outcome.output.contains("INTERACTION sched.needs: not-ok alone, ok combined; shown by a + b"))
     }
 
+    /// What is one for all is right for one, and for one after the other; and for two at the same time it is not.
+    @Test func twoAtTheSameTime() async throws {
+        let workspace = try await workspace()
+        _ = try await Command(
+            "cp", ["-r", Program.package.appending("Tests/Kernels/threads/.").string, directory["threads"].string]
+        )
+        .run()
+        var base = try directory.contents(of: "threads", without: [])
+        base["lib/hold.c"] = """
+            #include "hold.h"
+            #include "sched.h"
+            static int held;
+            int hold(int n) { held = n; turn(); return held; }
+
+            """
+        base["include/hold.h"] = "#pragma once\nint hold(int n);\n"
+        let main = try await workspace.commit(base.mapValues { $0 }, on: workspace.main())
+        try await workspace.moveMain(to: main)
+        func holder(_ suite: String, _ n: Int) -> [String: String] {
+            [
+                "\(suite)/\(suite).c": """
+                #include "harness.h"
+                #include "hold.h"
+                KTEST(\(suite), beside_holds) { for (int i = 0; i < 9; i++) KASSERT_EQ(hold(\(n)), \(n)); }
+
+                """
+            ]
+        }
+        let innocent = Self.innocent("nl").replacing("adds", with: "beside_adds")
+        try await branch("a", holder("ipc", 1), on: main, in: workspace)
+        try await branch("b", holder("llm", 2), on: main, in: workspace)
+        try await branch("c", ["nl/c.c": innocent], on: main, in: workspace)
+        let outcome = try await compose("a", "b", "c")
+        #expect(outcome.status == 1, "\(outcome.errors)")
+        #expect(
+            outcome.output.contains("INTERACTION ipc.beside_holds: ok alone, not-ok beside others (seed 1); shown by a + b"),
+            "\(outcome.output)")
+        #expect(try await compose("a", "c").status == 0)
+        #expect(try await compose("b", "c").status == 0)
+    }
+
     @Test func textualConflict() async throws {
         let workspace = try await workspace()
         let main = try await workspace.main()

@@ -7,29 +7,10 @@ import Testing
 
 /// Every boot path, really booted: the kernel of `Tests/Kernels/disk` has a Multiboot2 header and a boot sector of its own.
 @Suite struct BootMatrixTests {
-    static let kernel = Scaffold.package.appending("Tests/Kernels/disk")
-
-    /// Its sources by their names.
-    static func sources() throws -> [String: String] {
-        var found: [String: String] = [:]
-        func walk(_ directory: FilePath, _ prefix: String) throws {
-            for name in try Files.list(directory) where name != "README.md" {
-                let place = directory.appending(name)
-                if Files.isDirectory(place) {
-                    try walk(place, prefix + name + "/")
-                } else {
-                    found[prefix + name] = try Files.readText(place)
-                }
-            }
-        }
-        try walk(kernel, "")
-        return found
-    }
-
     private func trial(seconds: Double = 20, _ edits: (inout [String: String]) -> Void) async throws
         -> (tree: Temporary, trial: Trial, limits: RunLimits)
     {
-        var files = try Self.sources()
+        var files = try Scaffold.kernel(named: "disk")
         edits(&files)
         let tree = try await Temporary.builtKernel(files)
         var limits = RunLimits()
@@ -171,7 +152,7 @@ import Testing
     }
 
     @Test func anImageThatCannotBeMade() async throws {
-        let kernel = try Temporary.kernel(try Self.sources().merging(["boot/disk/mbr.asm": "hlt\n"]) { $1 })
+        let kernel = try Temporary.kernel(try Scaffold.kernel(named: "disk").merging(["boot/disk/mbr.asm": "hlt\n"]) { $1 })
         let result = try await Build.run(in: kernel.path)
         #expect(!result.succeeded)
         #expect(result.diagnostics.contains("error: boot/disk/mbr.asm does not make 512 bytes"))

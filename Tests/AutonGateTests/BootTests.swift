@@ -60,6 +60,51 @@ import Testing
         #expect(report.report.tests.map(\.name) == ["aa.x", "ab.xy"])
     }
 
+    private func bootBeside(_ code: String, _ more: [String: String]) async throws -> BootReport {
+        let kernel = try await Temporary.builtKernel(
+            more.merging(["tests/hostile.c": Scaffold.hostile(code)]) { _, new in new })
+        let build = try await Build.run(in: kernel.path)
+        try #require(build.succeeded, "\(build.diagnostics)")
+        var boot = Boot(image: build.image)
+        boot.beside = 7
+        return try await boot.run()
+    }
+
+    /// Each suite has a thread; what a test says is told in one piece, also of another thread that it has created.
+    @Test func suitesRunBesideOneAnother() async throws {
+        let code = """
+            #include "sched.h"
+            static int a, b;
+            static void helps(void *arg) { (void)arg; turn(); KASSERT_EQ(b, 5); }
+            KTEST(aa, beside_waits) { a = 1; ktest_note("a", 7); while (b < 2) turn(); KASSERT_EQ(b, 2); b = 3; }
+            KTEST(aa, not_beside) { for (;;); }
+            KTEST(bb, beside_answers) { while (a < 1) turn(); b = 2; ktest_note("b", 8); while (b < 3) turn(); KASSERT_EQ(b, 4); }
+            KTEST(bb, beside_has_help)
+            {
+            \tconst struct thread_attr attr = { "help", CLASS_NORMAL, 0 };
+            \tstruct thread *t;
+            \tKASSERT_EQ(thread_create(&attr, helps, 0, &t), 0);
+            \tthread_join(t, TIMEOUT_NONE, 0);
+            }
+            """
+        let report = try await bootBeside(code, Scaffold.kernel(named: "threads"))
+        #expect(report.failure == "2 tests failed: bb.beside_answers, bb.beside_has_help")
+        #expect(
+            report.report.tests == [
+                TestResult(name: "aa.beside_waits", outcome: .ok, diagnostics: ["a 7"]),
+                TestResult(
+                    name: "bb.beside_answers", outcome: .notOk,
+                    diagnostics: ["b 8", "tests/hostile.c:11: KASSERT_EQ(b, 4): 3 != 4"]),
+                TestResult(
+                    name: "bb.beside_has_help", outcome: .notOk, diagnostics: ["tests/hostile.c:8: KASSERT_EQ(b, 5): 3 != 5"]),
+            ])
+    }
+
+    @Test func nothingRunsBesideWithoutThreads() async throws {
+        let report = try await bootBeside("KTEST(aa, beside_x) { }", [:])
+        #expect(report.failure == "the test report is not to be believed: the harness refused: the kernel has no threads")
+    }
+
     @Test func aFailedTest() async throws {
         let report = try await boot("KTEST(zz, fails) { KASSERT_EQ(3, 4); }")
         #expect(report.ending == .failed)

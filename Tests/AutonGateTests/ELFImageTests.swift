@@ -28,7 +28,7 @@ import Testing
 
     @Test func aMultiboot2Header() async throws {
         #expect(ELFImage(try await Self.image())?.hasMultiboot2 == false)
-        let kernel = try Temporary.kernel(try BootMatrixTests.sources())
+        let kernel = try Temporary.kernel(try Scaffold.kernel(named: "disk"))
         #expect(ELFImage(try Files.read(try await Build.run(in: kernel.path).image))?.hasMultiboot2 == true)
     }
 

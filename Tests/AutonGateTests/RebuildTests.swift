@@ -27,7 +27,7 @@ import Testing
                 try Files.createDirectories(place)
                 try Files.copyTree(Scaffold.kernel.appending(name), to: place.appending(name))
             }
-            for (name, text) in try BootMatrixTests.sources() {
+            for (name, text) in try Scaffold.kernel(named: "disk") {
                 try Files.createDirectories(place.appending(name).removingLastComponent())
                 // The shipped kernel has an entry of its own.
                 if name.hasPrefix("boot/disk/") { try Files.write(place.appending(name), Array(text.utf8), sync: false) }
@@ -52,7 +52,7 @@ import Testing
 
     /// Each edit, built on top of the build before it, gives what a clean build gives.
     @Test func anIncrementalBuildIsACleanOne() async throws {
-        var files = try BootMatrixTests.sources()
+        var files = try Scaffold.kernel(named: "disk")
         files["include/x.h"] = "#pragma once\n#define X 11\n"
         files["include/x.inc"] = "X equ 11\n"
         files["tests/x.c"] = Self.source

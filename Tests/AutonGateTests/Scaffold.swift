@@ -23,6 +23,23 @@ enum Scaffold {
         """
     }
 
+    /// The sources, by their names, of one of the kernels in `Tests/Kernels`.
+    static func kernel(named name: String) throws -> [String: String] {
+        var found: [String: String] = [:]
+        func walk(_ directory: FilePath, _ prefix: String) throws {
+            for name in try Files.list(directory) where name != "README.md" {
+                let place = directory.appending(name)
+                if Files.isDirectory(place) {
+                    try walk(place, prefix + name + "/")
+                } else {
+                    found[prefix + name] = try Files.readText(place)
+                }
+            }
+        }
+        try walk(package.appending("Tests/Kernels").appending(name), "")
+        return found
+    }
+
     /// C that runs before the first test.
     static func atStart(_ statements: String) -> String {
         "static void begin(void) { \(statements) } INIT(INIT_EARLY, begin);"
@@ -33,7 +50,7 @@ enum Scaffold {
 final class Temporary {
     let path: FilePath
 
-    init() throws { path = try TemporaryDirectory.make("/tmp/auton-gate-test") }
+    init() throws { path = try TemporaryDirectory.make(Files.scratch.appending("auton-gate-test")) }
 
     deinit { try? Files.removeTree(path) }
 
@@ -65,7 +82,7 @@ final class Temporary {
     }
 
     /// Removed when the tests end.
-    private static let builtPlace = try! TemporaryDirectory.make("/tmp/auton-gate-test")
+    private static let builtPlace = try! TemporaryDirectory.make(Files.scratch.appending("auton-gate-test"))
     private static let built = Task {
         atexit { try? Files.removeTree(builtPlace) }
         let scaffold = try kernel([:])

@@ -235,7 +235,7 @@ import Testing
 
     /// A boot that is asked for by its name is not left out; one of all that there are is, and that is told.
     @Test func aCDWithoutGRUB() async throws {
-        let kernel = try Temporary.kernel(try BootMatrixTests.sources())
+        let kernel = try Temporary.kernel(try Scaffold.kernel(named: "disk"))
         let tools = ws.directory.path.appending("bin")
         try Files.createDirectories(tools)
         for name in ["git", "bwrap", "prlimit", "setpriv", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum"] {

@@ -141,6 +141,25 @@ static inline uint64_t harness_seed(void)
 	return seed;
 }
 
+/* ---- what runs: one test or benchmark, or several tests beside one another ---- */
+
+struct running {
+	enum { TEST_RUNNING, TEST_FAILED, TEST_SKIPPED } state;
+	const char *skip_reason;
+	/* What is reported of it is kept there until it ends; NULL: it goes out at once. */
+	char *text;
+	size_t size, length;
+};
+
+/* Whoever runs on this processor now. */
+extern struct running *(*harness_running)(void);
+
+/* Tells the result of one that has ended, and counts it. */
+void harness_result(const struct ktest *test, struct running *running);
+
+/* beside.c's, which there is where the kernel has threads. is_chosen: whether a test is to run. */
+void harness_beside(const struct ktest *const *tests, size_t total, bool (*is_chosen)(const struct ktest *test), uint64_t seed);
+
 /* ---- COM2 ---- */
 
 void report_char(char c);
@@ -185,6 +204,16 @@ enum { FW_CFG_ABSENT = -1, FW_CFG_TOO_LONG = -2 };
 int fw_cfg_string(const char *name, char *buffer, size_t size);
 
 /* ---- strings ---- */
+
+/* Of decimal digits. */
+static inline uint64_t harness_number(const char *digits)
+{
+	uint64_t number = 0;
+
+	for (; *digits; digits++)
+		number = number * 10 + (uint8_t)(*digits - '0');
+	return number;
+}
 
 static inline size_t harness_strlen(const char *s)
 {

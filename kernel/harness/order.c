@@ -17,8 +17,7 @@ static void read_order(void)
 		return;
 	}
 	order = SEEDED;
-	for (const char *digit = word; *digit; digit++)
-		seed = seed * 10 + (uint8_t)(*digit - '0');
+	seed = harness_number(word);
 }
 
 /* FNV-1a, then the finaliser of SplitMix64, since a hash's order of short names that begin alike shows them. */

@@ -10,11 +10,22 @@ extern const struct kbench *__start_kbenches[], *__stop_kbenches[];
 extern const struct kfigure *const __start_kfigures[], *const __stop_kfigures[];
 extern const struct kpanic *const __start_kpanics[], *const __stop_kpanics[];
 
-static enum { RUNNING, FAILED, SKIPPED } state;
-static const char *skip_reason;
+#pragma weak harness_beside
+
+static struct running only;
 static bool counting;                   /* the boot wants to know what tests take */
+static unsigned results, counts[3];     /* told so far; of each state */
+static char suites[1024];               /* what the boot asks for; nothing: all */
+static bool is_beside;                  /* only what may run beside others */
 
 volatile uint64_t harness_ready_ticks;
+
+static struct running *running_alone(void)
+{
+	return &only;
+}
+
+struct running *(*harness_running)(void) = running_alone;
 
 _Noreturn void harness_exit(uint8_t code)
 {
@@ -59,6 +70,7 @@ static void report_trace(const uintptr_t *frame)
 
 _Noreturn void harness_panic(const char *why)
 {
+	harness_running = running_alone;        /* it goes out, whoever ran */
 	report_fresh_line();
 	report_raw("# panic: ");
 	report_text(why ? why : "(no reason given)");
@@ -71,7 +83,7 @@ _Noreturn void harness_panic(const char *why)
 
 static void fail_at(const char *file, int line, const char *expr)
 {
-	state = FAILED;
+	harness_running()->state = TEST_FAILED;
 	report_raw("# ");
 	report_text(file);
 	report_char(':');
@@ -119,9 +131,11 @@ void ktest_fail_str(const char *file, int line, const char *expr, const char *a,
 
 void ktest_skip(const char *reason)
 {
-	if (state == RUNNING) {
-		state = SKIPPED;
-		skip_reason = reason;
+	struct running *const running = harness_running();
+
+	if (running->state == TEST_RUNNING) {
+		running->state = TEST_SKIPPED;
+		running->skip_reason = reason;
 	}
 }
 
@@ -246,12 +260,27 @@ static void report_figures(uint64_t booted)
 		report_ticks("# figure ", (*entry)->suite, (*entry)->name, (*entry)->get());
 }
 
+void harness_result(const struct ktest *test, struct running *running)
+{
+	report_fresh_line();
+	report_raw(running->state == TEST_FAILED ? "not ok " : "ok ");
+	report_unsigned(++results);
+	report_char(' ');
+	report_name(test->suite, test->name);
+	if (running->state == TEST_SKIPPED) {
+		report_raw(" # SKIP ");
+		report_text(running->skip_reason ? running->skip_reason : "");
+	}
+	report_end();
+	counts[running->state]++;
+}
+
 /* Not inlined: whoever looks from outside of the machine knows by it that a test has ended. */
-static __attribute__((noinline)) void run_test(const struct ktest *test, unsigned number, unsigned count[3])
+static __attribute__((noinline)) void run_test(const struct ktest *test)
 {
 	uint64_t taken;
 
-	state = RUNNING;
+	only.state = TEST_RUNNING;
 	report_raw("# run ");
 	report_name(test->suite, test->name);
 	report_end();
@@ -260,17 +289,7 @@ static __attribute__((noinline)) void run_test(const struct ktest *test, unsigne
 	harness_call((void (*)(uint64_t))(void *)test->run, 0);
 	taken = harness_ticks() - taken;
 
-	report_fresh_line();
-	report_raw(state == FAILED ? "not ok " : "ok ");
-	report_unsigned(number);
-	report_char(' ');
-	report_name(test->suite, test->name);
-	if (state == SKIPPED) {
-		report_raw(" # SKIP ");
-		report_text(skip_reason ? skip_reason : "");
-	}
-	report_end();
-	count[state]++;
+	harness_result(test, &only);
 	if (counting)
 		report_ticks("# count ", test->suite, test->name, taken);
 }
@@ -295,13 +314,13 @@ static void run_bench(const struct kbench *bench)
 	report_raw("# bench ");
 	report_name(bench->suite, bench->name);
 	report_end();
-	state = RUNNING;
+	only.state = TEST_RUNNING;
 	first = bench_ticks(bench, 1);
 	while (n > 1 && first > BUDGET / n)
 		n /= 10;
 	once = bench_ticks(bench, n);
 	twice = bench_ticks(bench, 2 * n);
-	if (state != RUNNING)
+	if (only.state != TEST_RUNNING)
 		refuse("a benchmark did not run to its end");
 	report_ticks("# bench ", bench->suite, bench->name, twice > once ? (twice - once) * (ITERATIONS / n) : 0);
 }
@@ -349,13 +368,20 @@ static bool is_hex(const char *text)
 	return !wrong;
 }
 
+/* What may run beside others says so by its name. */
+static bool is_chosen(const struct ktest *test)
+{
+	const char *past;
+
+	return (!*suites || listed(suites, test->suite, test->name)) && (!is_beside || begins(test->name, "beside_", &past));
+}
+
 void harness_run(void)
 {
-	static char nonce[129], suites[1024], benches[1024], wanted[128], word[16];
+	static char nonce[129], benches[1024], wanted[128], word[24];
 	const size_t total = (size_t)(__stop_ktests - __start_ktests);
 	const size_t total_benches = (size_t)(__stop_kbenches - __start_kbenches);
-	unsigned count[3] = { 0, 0, 0 }, selected = 0, number = 0;
-	bool all;
+	unsigned selected = 0;
 
 	harness_ready_ticks = harness_ticks();
 	if (!fw_cfg_present())
@@ -372,12 +398,16 @@ void harness_run(void)
 		refuse("the nonce is not a hexadecimal string");
 	if (option("opt/auton/panic", wanted, sizeof wanted))
 		run_panic(wanted);
-	all = !option("opt/auton/suites", suites, sizeof suites);
+	if (!option("opt/auton/suites", suites, sizeof suites))
+		suites[0] = '\0';
 	counting = option("opt/auton/count", word, sizeof word);
+	is_beside = option("opt/auton/beside", word, sizeof word);
+	if (is_beside && !harness_beside)
+		refuse("the kernel has no threads");
 
 	sort((const struct entry **)__start_ktests, total);
 	for (size_t i = 0; i < total; i++)
-		selected += all || listed(suites, __start_ktests[i]->suite, __start_ktests[i]->name);
+		selected += is_chosen(__start_ktests[i]);
 
 	report_raw("1..");
 	report_unsigned(selected);
@@ -389,12 +419,16 @@ void harness_run(void)
 	if (counting)
 		report_figures(harness_ready_ticks);
 
-	for (size_t i = 0; i < total; i++)
-		if (all || listed(suites, __start_ktests[i]->suite, __start_ktests[i]->name))
-			run_test(__start_ktests[i], ++number, count);
+	if (is_beside)
+		harness_beside(__start_ktests, total, is_chosen, harness_number(word));
+	else
+		for (size_t i = 0; i < total; i++)
+			if (is_chosen(__start_ktests[i]))
+				run_test(__start_ktests[i]);
 
 	if (option("opt/auton/bench", benches, sizeof benches)) {
-		all = harness_strcmp(benches, "all") == 0;
+		const bool all = harness_strcmp(benches, "all") == 0;
+
 		sort((const struct entry **)__start_kbenches, total_benches);
 		for (size_t i = 0; i < total_benches; i++)
 			if (all || listed(benches, __start_kbenches[i]->suite, __start_kbenches[i]->name))
@@ -404,11 +438,11 @@ void harness_run(void)
 	report_raw("# auton end ");
 	report_text(nonce);
 	report_raw(" pass ");
-	report_unsigned(count[RUNNING]);
+	report_unsigned(counts[TEST_RUNNING]);
 	report_raw(" fail ");
-	report_unsigned(count[FAILED]);
+	report_unsigned(counts[TEST_FAILED]);
 	report_raw(" skip ");
-	report_unsigned(count[SKIPPED]);
+	report_unsigned(counts[TEST_SKIPPED]);
 	report_end();
-	harness_exit(count[RUNNING] && !count[FAILED] ? HARNESS_PASS : HARNESS_FAIL);
+	harness_exit(counts[TEST_RUNNING] && !counts[TEST_FAILED] ? HARNESS_PASS : HARNESS_FAIL);
 }

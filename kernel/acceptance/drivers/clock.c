@@ -255,3 +255,19 @@ KTEST(drivers, oneshot_never)
 	end();
 	KASSERT_EQ(after, 0);
 }
+
+/* ---- beside others ---- */
+
+KTEST(drivers, beside_clock)
+{
+	uint64_t last = clock_ns(), backwards = 0;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		const uint64_t now = clock_ns();
+
+		/* 10 us are what two processors may be apart */
+		backwards += now + 10000 < last;
+		last = now;
+	}
+	KASSERT_EQ(backwards, 0);
+}

@@ -191,3 +191,29 @@ KTEST(lib, kprintf_long)
 	KASSERT_EQ(harness_memcmp(seen, "start           ", 16), 0);
 	KASSERT_EQ(console_init(), 0);
 }
+
+/* ---- beside others ---- */
+
+KTEST(lib, beside_text)
+{
+	enum { ROUNDS = 200 };
+	uint64_t random = harness_seed();
+	unsigned wrong = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		const unsigned value = (unsigned)harness_random(&random);
+		char got[24], want[12];
+		unsigned digits = 0, rest = value;
+
+		do
+			digits++;
+		while (rest /= 10);
+		want[digits] = '\0';
+		for (rest = value; digits; rest /= 10)
+			want[--digits] = (char)('0' + rest % 10);
+		wrong += snprintf(got, sizeof got, "<%u>", value) != (int)harness_strlen(want) + 2;
+		got[harness_strlen(want) + 1] = '\0';
+		wrong += got[0] != '<' || harness_strcmp(got + 1, want) != 0;
+	}
+	KASSERT_EQ(wrong, 0);
+}

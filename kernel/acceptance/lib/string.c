@@ -209,3 +209,27 @@ KTEST(lib, large)
 	for (unsigned i = 0; i < LARGE + 2; i++)
 		KASSERT_EQ(x[i], 0);
 }
+
+/* ---- beside others ---- */
+
+KTEST(lib, beside_memory)
+{
+	enum { ROUNDS = 400 };
+	uint64_t random = harness_seed();
+	uint8_t from[96], to[96];
+	unsigned wrong = 0;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		const size_t length = harness_random(&random) % sizeof from, at = harness_random(&random) % (sizeof to - length);
+		const uint8_t fill = (uint8_t)harness_random(&random);
+
+		for (size_t i = 0; i < sizeof from; i++)
+			from[i] = (uint8_t)harness_random(&random);
+		memset(to, fill, sizeof to);
+		memcpy(to + at, from, length);
+		for (size_t i = 0; i < sizeof to; i++)
+			wrong += to[i] != (i - at < length ? from[i - at] : fill);
+		wrong += memcmp(to + at, from, length) != 0;
+	}
+	KASSERT_EQ(wrong, 0);
+}

@@ -828,3 +828,32 @@ KTEST(mm, frame_cost)
 	KASSERT(cost > 4);
 	KASSERT(cost <= CEILING);
 }
+
+/* ---- beside others ---- */
+
+KTEST(mm, beside_frames)
+{
+	enum { MINE = 48, TURNS = 1000, WORDS = PAGE_SIZE / 8 };
+	static paddr_t held[MINE];
+	uint64_t random = harness_seed();
+	unsigned wrong = 0, turns = 0;
+
+	for (unsigned round = 0; round < TURNS + MINE; round++) {
+		const unsigned i = (unsigned)(round < TURNS ? harness_random(&random) % MINE : round - TURNS);
+		volatile uint64_t *words = phys_to_virt(held[i]);
+
+		if (held[i]) {
+			/* nobody else has had it meanwhile */
+			wrong += words[0] != held[i] || words[WORDS - 1] != ~held[i];
+			wrong += frame_free(held[i]) != 0;
+			held[i] = 0;
+			turns++;
+		} else if (round < TURNS && frame_alloc(0, &held[i]) == 0) {
+			words = phys_to_virt(held[i]);
+			words[0] = held[i];
+			words[WORDS - 1] = ~held[i];
+		}
+	}
+	KASSERT_EQ(wrong, 0);
+	KASSERT(turns > TURNS / 3);
+}

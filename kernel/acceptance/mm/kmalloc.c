@@ -210,3 +210,35 @@ KTEST(mm, kmalloc_cost)
 	KASSERT(cost > 4);
 	KASSERT(cost <= CEILING);
 }
+
+/* ---- beside others ---- */
+
+KTEST(mm, beside_kmalloc)
+{
+	enum { HELD = 48, ROUNDS = 1000 };
+	static struct {
+		uint8_t *at;
+		size_t size;
+	} held[HELD];
+	uint64_t random = harness_seed();
+	unsigned wrong = 0, turns = 0;
+
+	for (unsigned round = 0; round < ROUNDS + HELD; round++) {
+		const unsigned i = (unsigned)(round < ROUNDS ? harness_random(&random) % HELD : round - ROUNDS);
+
+		if (held[i].at) {
+			for (size_t n = 0; n < held[i].size; n++)
+				wrong += held[i].at[n] != (uint8_t)(i + n);
+			wrong += kfree(held[i].at) != 0;
+			held[i].at = NULL;
+			turns++;
+		} else if (round < ROUNDS) {
+			held[i].size = 1 + harness_random(&random) % 300;
+			held[i].at = kmalloc(held[i].size);
+			for (size_t n = 0; held[i].at && n < held[i].size; n++)
+				held[i].at[n] = (uint8_t)(i + n);
+		}
+	}
+	KASSERT_EQ(wrong, 0);
+	KASSERT(turns > ROUNDS / 3);
+}

@@ -176,3 +176,36 @@ KTEST(mm, uaccess_string)
 	KASSERT_EQ(length, 20);
 	KASSERT_EQ(vmspace_destroy(vs), 0);
 }
+
+/* ---- beside others ---- */
+
+KTEST(mm, beside_copies)
+{
+	enum { MINE = 6, ROUNDS = 60 };
+	uint64_t random = harness_seed();
+	struct vmspace *vs;
+	uint8_t out[200], in[200];
+	unsigned wrong = 0;
+
+	KASSERT_EQ(vmspace_create(0, &vs), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		vaddr_t va = VM_ANY;
+
+		if (vmspace_map_anon(vs, &va, MINE * PAGE_SIZE, VM_WRITE) != 0)
+			continue;
+		for (unsigned i = 0; i < 8; i++) {
+			const size_t length = 1 + harness_random(&random) % sizeof out;
+			const vaddr_t at = va + harness_random(&random) % (MINE * PAGE_SIZE - length);
+
+			for (size_t n = 0; n < length; n++)
+				out[n] = (uint8_t)harness_random(&random);
+			wrong += copy_to_user(vs, at, out, length) != 0;
+			wrong += copy_from_user(vs, in, at, length) != 0;
+			wrong += harness_memcmp(in, out, length) != 0;
+		}
+		wrong += vmspace_unmap(vs, va, MINE * PAGE_SIZE) != 0;
+		wrong += copy_from_user(vs, in, va, 1) != -EFAULT;
+	}
+	wrong += vmspace_destroy(vs) != 0;
+	KASSERT_EQ(wrong, 0);
+}

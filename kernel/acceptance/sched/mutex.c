@@ -418,3 +418,37 @@ KTEST(sched, mutex_handover)
 		right = hands_over();
 	KASSERT(right);
 }
+
+/* ---- beside others ---- */
+
+static struct mutex shared_lock;
+static volatile uint32_t shared_inside, shared_wrong, shared_count;
+
+static void share(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < 40; i++) {
+		shared_wrong += mutex_lock(&shared_lock, LONG) != 0;
+		shared_wrong += __atomic_fetch_add(&shared_inside, 1, __ATOMIC_SEQ_CST) != 0;
+		if (i % 4 == 0)
+			thread_sleep(20 * US);
+		shared_count++;
+		__atomic_fetch_sub(&shared_inside, 1, __ATOMIC_SEQ_CST);
+		shared_wrong += mutex_unlock(&shared_lock) != 0;
+		thread_yield();
+	}
+}
+
+KTEST(sched, beside_mutex)
+{
+	struct thread *t[3];
+
+	harness_memset(&shared_lock, 0, sizeof shared_lock);
+	shared_inside = shared_wrong = shared_count = 0;
+	for (unsigned i = 0; i < 3; i++)
+		t[i] = start("share", CLASS_NORMAL, 0, share, 0);
+	for (unsigned i = 0; i < 3; i++)
+		KASSERT(ended(t[i]));
+	KASSERT_EQ(shared_wrong, 0);
+	KASSERT_EQ(shared_count, 120);
+}
