@@ -85,8 +85,4 @@ for target in package.targets where !["CLinux", "CCurl", "auton-sandbox"].contai
         // Members of what a file does not import are not seen, such as Foundation's, which a dependency imports: it would link ICU.
         .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"), .treatAllWarnings(as: .error),
     ]
-    // What the tests' time is spent in, they have optimized too.
-    if ["AutonKit", "AutonGate"].contains(target.name) {
-        target.swiftSettings?.append(.unsafeFlags(["-O"], .when(configuration: .debug)))
-    }
 }
