@@ -2,7 +2,8 @@
 enum HarnessNames {
     /// What `harness/internal.h` shares among the harness's files.
     static let privateNames: Set<String> = [
-        "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_end", "report_fresh_line",
+        "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_name", "report_run", "report_end",
+        "report_fresh_line",
         "order_begin", "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr",
         "harness_memcpy",
         "harness_memmove",

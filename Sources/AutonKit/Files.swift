@@ -166,7 +166,6 @@ package enum Files {
     /// Bytes; with a name after it, which may have 255, it is still one that the kernel takes.
     package static let longestPath = Int(PATH_MAX) - 512
 
-    /// The names in a directory, sorted; empty if there is no such directory.
     /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
     package static func copyTree(_ source: FilePath, to target: FilePath) throws {
         switch type(of: source) {
@@ -178,6 +177,7 @@ package enum Files {
         }
     }
 
+    /// The names in a directory, sorted; empty if there is no such directory.
     package static func list(_ path: FilePath) throws -> [String] {
         guard let directory = opendir(path.string) else {
             if errno == ENOENT { return [] }

@@ -13,6 +13,9 @@ package struct InstructionCounts: Codable, Sendable, Equatable {
             self.instructions = instructions
             self.base = base
         }
+
+        /// What is before the first dot of its name.
+        package var suite: String { String(name.prefix { $0 != "." }) }
     }
 
     package var tests: [Count]

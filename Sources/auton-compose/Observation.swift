@@ -15,6 +15,9 @@ struct Observation: Sendable, Equatable, Codable {
     /// What the kernel printed.
     var console: [String] = []
 
+    /// Of its tests and benchmarks, sorted.
+    var suites: [String] { Set(tests.map(\.suite) + counts.benches.map(\.suite)).sorted() }
+
     /// Nil if there is no such test, or none of that name was come to.
     func outcome(of test: String) -> TestResult.Outcome? {
         endedIn == test ? .missing : tests.first { $0.name == test }?.outcome

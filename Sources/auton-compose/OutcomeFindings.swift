@@ -36,24 +36,23 @@ struct OutcomeFindings: Sendable {
         in observation: Observation, of commit: String, among suspects: [Part], _ arrangement: Arrangement = Arrangement(),
         configuration: String? = nil
     ) -> [Finding] {
-        let kind = arrangement.beside != nil ? Interaction.Kind.beside : arrangement.order != nil ? .order : .outcome
+        let isBeside = arrangement.beside != nil
+        let kind = isBeside ? Interaction.Kind.beside : arrangement.order != nil ? .order : .outcome
         // Where several run it ended in all of them.
-        if let end = arrangement.beside != nil && observation.endedIn != nil ? "boot" : observation.endedIn,
-            ["build", "boot"].contains(end)
-        {
+        if let end = isBeside && observation.endedIn != nil ? "boot" : observation.endedIn, ["build", "boot"].contains(end) {
             let interaction = Interaction(
                 kind: kind, test: end, alone: .ok, combined: .missing, evidence: evidence([], [observation.failure]),
                 configuration: configuration)
             return [
                 Finding(interaction: interaction, suspects: suspects, commit: commit, arrangement: arrangement) { _, commit in
                     let ended = try await laboratory.observe(commit, arrangement).endedIn
-                    return arrangement.beside != nil ? ended != nil : ended == end
+                    return isBeside ? ended != nil : ended == end
                 }
             ]
         }
         return survey.homes(among: suspects, of: { $0.tests.map(\.name) + $0.counts.benches.map(\.name) }).compactMap {
             test, home in
-            guard arrangement.beside == nil || Arrangement.mayRunBeside(test) else { return nil }
+            guard !isBeside || Arrangement.mayRunBeside(test) else { return nil }
             let isBench = home.observation.outcome(of: test) == nil
             // A benchmark has no result but that it came to its end.
             guard let alone = isBench ? .ok : home.observation.outcome(of: test),

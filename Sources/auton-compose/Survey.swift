@@ -79,12 +79,11 @@ extension Survey {
         async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
         async let pairs = pairs(assembly, whole: whole, in: laboratory, all: allPairs)
         (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
-        let names = survey.combined.tests.map(\.name) + survey.combined.counts.benches.map(\.name)
-        let suites = Set(names.compactMap { $0.split(separator: ".").first.map(String.init) }).sorted()
+        let suites = survey.combined.suites
         let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
         survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
         (survey.parts, survey.grounds, survey.pairs) = try await (parts, grounds, pairs)
-        let seeds = try await canRunBeside(names, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
+        let seeds = try await canRunBeside(survey.combined.tests, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
         let beside = try await concurrently(seeds) { try await laboratory.observe(whole, Arrangement(beside: $0)) }
         survey.besides = zip(seeds, beside).map { (seed: $0, observation: $1) }
         survey.orders = zip(others, try await ordered).map { (name: $0, observation: $1) }
@@ -92,8 +91,8 @@ extension Survey {
     }
 
     /// Whether the kernel has threads, and at least two suites tests that may run beside others.
-    private static func canRunBeside(_ names: [String], _ whole: String, in laboratory: Laboratory) async throws -> Bool {
-        let suites = Set(names.filter(Arrangement.mayRunBeside).compactMap { $0.split(separator: ".").first })
+    private static func canRunBeside(_ tests: [TestResult], _ whole: String, in laboratory: Laboratory) async throws -> Bool {
+        let suites = Set(tests.filter { Arrangement.mayRunBeside($0.name) }.map(\.suite))
         guard suites.count > 1, case .success(let image) = try await laboratory.image(of: whole) else { return false }
         return image.globals.contains("harness_beside")
     }

@@ -33,7 +33,7 @@ import Testing
         let source = directory["source"]
         try Files.createDirectories(source)
         for name in ["harness", "Makefile", "kernel.ld"] {
-            _ = try await Command("cp", ["-r", Program.package.appending("kernel").appending(name).string, source.string]).run()
+            try Files.copyTree(Program.package.appending("kernel").appending(name), to: source.appending(name))
         }
         try directory.write("source/include/table.h", Self.table)
         try directory.write("source/mm/table.c", "#include \"table.h\"\nint table_used;\n")
@@ -114,10 +114,7 @@ import Testing
     /// What is one for all is right for one, and for one after the other; and for two at the same time it is not.
     @Test func twoAtTheSameTime() async throws {
         let workspace = try await workspace()
-        _ = try await Command(
-            "cp", ["-r", Program.package.appending("Tests/Kernels/threads/.").string, directory["threads"].string]
-        )
-        .run()
+        try Files.copyTree(Program.package.appending("Tests/Kernels/threads"), to: directory["threads"])
         var base = try directory.contents(of: "threads", without: [])
         base["lib/hold.c"] = """
             #include "hold.h"

@@ -7,13 +7,20 @@ import Testing
 
 /// Kernels that misbehave in every way that a boot can show, built and booted.
 @Suite struct BootTests {
+    /// - Parameters:
+    ///   - more: further files of the kernel.
+    ///   - beside: the seed by which suites run beside one another.
     private func boot(
-        _ code: String, on machine: Machine = Machine(), suites: [String] = [], seconds: Double = 10
+        _ code: String, and more: [String: String] = [:], on machine: Machine = Machine(), suites: [String] = [],
+        beside: Int? = nil, seconds: Double = 10
     ) async throws -> BootReport {
-        let kernel = try await Temporary.builtKernel(["tests/hostile.c": Scaffold.hostile(code)])
+        let kernel = try await Temporary.builtKernel(
+            more.merging(["tests/hostile.c": Scaffold.hostile(code)]) { _, new in new })
         let build = try await Build.run(in: kernel.path)
         try #require(build.succeeded, "\(build.diagnostics)")
-        let report = try await Boot(image: build.image, machine: machine, suites: suites, seconds: seconds).run()
+        var boot = Boot(image: build.image, machine: machine, suites: suites, seconds: seconds)
+        boot.beside = beside
+        let report = try await boot.run()
         // Nothing of the boot's stays behind.
         #expect(try Files.list(kernel.path.appending("build")).filter { $0.hasPrefix("boot") } == [])
         return report
@@ -60,16 +67,6 @@ import Testing
         #expect(report.report.tests.map(\.name) == ["aa.x", "ab.xy"])
     }
 
-    private func bootBeside(_ code: String, _ more: [String: String]) async throws -> BootReport {
-        let kernel = try await Temporary.builtKernel(
-            more.merging(["tests/hostile.c": Scaffold.hostile(code)]) { _, new in new })
-        let build = try await Build.run(in: kernel.path)
-        try #require(build.succeeded, "\(build.diagnostics)")
-        var boot = Boot(image: build.image)
-        boot.beside = 7
-        return try await boot.run()
-    }
-
     /// Each suite has a thread; what a test says is told in one piece, also of another thread that it has created.
     @Test func suitesRunBesideOneAnother() async throws {
         let code = """
@@ -87,7 +84,7 @@ import Testing
             \tthread_join(t, TIMEOUT_NONE, 0);
             }
             """
-        let report = try await bootBeside(code, Scaffold.kernel(named: "threads"))
+        let report = try await boot(code, and: Scaffold.kernel(named: "threads"), beside: 7)
         #expect(report.failure == "2 tests failed: bb.beside_answers, bb.beside_has_help")
         #expect(
             report.report.tests == [
@@ -101,7 +98,7 @@ import Testing
     }
 
     @Test func nothingRunsBesideWithoutThreads() async throws {
-        let report = try await bootBeside("KTEST(aa, beside_x) { }", [:])
+        let report = try await boot("KTEST(aa, beside_x) { }", beside: 7)
         #expect(report.failure == "the test report is not to be believed: the harness refused: the kernel has no threads")
     }
 

@@ -39,11 +39,7 @@ static void tell(const struct ktest *test, struct suite *suite)
 	while (__atomic_exchange_n(&telling, true, __ATOMIC_ACQUIRE))
 		__asm__ volatile("pause");
 	suite->running.text = NULL;
-	report_raw("# run ");
-	report_text(test->suite);
-	report_char('.');
-	report_text(test->name);
-	report_end();
+	report_run(test->suite, test->name);
 	for (size_t i = 0; i < suite->running.length; i++)
 		report_char(suite->text[i]);
 	harness_result(test, &suite->running);

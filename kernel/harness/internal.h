@@ -167,6 +167,8 @@ void report_text(const char *text);             /* anything that is not printabl
 void report_raw(const char *text);              /* our own literals */
 void report_unsigned(uint64_t value);
 void report_value(uint64_t value, bool is_signed);
+void report_name(const char *suite, const char *name);
+void report_run(const char *suite, const char *name);   /* the line that says which test runs */
 void report_end(void);                          /* ends the line and waits until the UART has sent it */
 void report_fresh_line(void);                   /* ends the line if one is begun */
 

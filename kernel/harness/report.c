@@ -111,3 +111,17 @@ void report_fresh_line(void)
 	if (line_begun)
 		report_end();
 }
+
+void report_name(const char *suite, const char *name)
+{
+	report_text(suite);
+	report_char('.');
+	report_text(name);
+}
+
+void report_run(const char *suite, const char *name)
+{
+	report_raw("# run ");
+	report_name(suite, name);
+	report_end();
+}

@@ -215,13 +215,6 @@ static bool listed(const char *list, const char *suite, const char *name)
 	}
 }
 
-static void report_name(const char *suite, const char *name)
-{
-	report_text(suite);
-	report_char('.');
-	report_text(name);
-}
-
 /* ---- running ---- */
 
 /* A boot that was asked for something it cannot do is a failed one. */
@@ -281,9 +274,7 @@ static __attribute__((noinline)) void run_test(const struct ktest *test)
 	uint64_t taken;
 
 	only.state = TEST_RUNNING;
-	report_raw("# run ");
-	report_name(test->suite, test->name);
-	report_end();
+	report_run(test->suite, test->name);
 
 	taken = harness_ticks();
 	harness_call((void (*)(uint64_t))(void *)test->run, 0);
@@ -346,9 +337,7 @@ static void run_panic(const char *wanted)
 {
 	for (const struct kpanic *const *entry = __start_kpanics; entry != __stop_kpanics; entry++)
 		if (is_name(wanted, (*entry)->suite, (*entry)->name)) {
-			report_raw("# run ");
-			report_name((*entry)->suite, (*entry)->name);
-			report_end();
+			report_run((*entry)->suite, (*entry)->name);
 			(*entry)->run();
 			refuse("no panic came");
 		}
