@@ -9,7 +9,7 @@ package struct RunLimits: Sendable {
     /// The most seconds that a shell command may ask for.
     package var shellMaxSeconds = 300
     /// Seconds of wall time.
-    package var buildSeconds = 120.0
+    package var buildSeconds = 300.0
     /// Seconds of wall time until a boot counts as hung, without those in which QEMU waits for a processor.
     package var bootSeconds = 30.0
 

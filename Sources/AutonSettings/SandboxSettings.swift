@@ -12,7 +12,7 @@ extension Settings {
         package var fileMiB = 64
         package var diskMiB = 1024
         package var outputKiB = 32
-        package var buildSeconds = 120.0
+        package var buildSeconds = 300.0
         package var bootSeconds = 30.0
 
         package var limits: RunLimits {
