@@ -22,7 +22,7 @@ enum Text {
     }
 
     /// A path on one line.
-    static func path(_ path: String) -> String { lines(path).joined(separator: "?") }
+    static func path(_ path: String) -> String { lines(path).joined(separator: "?").replacing("\t", with: "?") }
 
     /// The first lines, and how many more there are.
     static func head(_ lines: [String], _ count: Int) -> [String] {

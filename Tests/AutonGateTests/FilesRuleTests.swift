@@ -20,7 +20,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "a b.c", "a\nb.c", "a\u{1b}[31m.c", "$(shell x).c", "a;b.c", "-o/x.c", "boot/-x.c", "für.c", "a:b.c", "a\\b",
+        "a b.c", "a\nb.c", "a\tb.c", "a\u{1b}[31m.c", "$(shell x).c", "a;b.c", "-o/x.c", "boot/-x.c", "für.c", "a:b.c", "a\\b",
         ".g\u{200c}itmodules",
     ])
     func names(path: String) {
