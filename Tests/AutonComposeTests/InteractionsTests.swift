@@ -77,6 +77,7 @@ import Testing
         case "bench": interaction.test == fact[1] && interaction.kind == .speed
         default:
             interaction.test == fact[1] && (interaction.kind == .order) == (fact.last == "reversed")
+                && (interaction.kind == .beside) == (fact.last == "beside")
                 && (interaction.combined == .missing) == ["hangs", "panics"].contains(fact[2])
         }
     }
