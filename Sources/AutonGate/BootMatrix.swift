@@ -49,7 +49,7 @@ struct BootMatrix: Sendable {
             let image = tree.appending(machine.image)
             guard Files.type(of: image) == S_IFREG else { return finish(.failed, "make made no \(machine.image)") }
             var boot = AutonGate.Boot(image: image, machine: machine, seconds: limits.bootSeconds)
-            boot.oversight = try Oversight(of: tree.appending(Machine().image))
+            boot.oversight = try Oversight(of: tree.appending(Machine().image), on: machine)
             let report = try await boot.run()
             if let failure = report.failure ?? report.intrusion ?? difference(of: report, on: machine) {
                 return finish(.failed, failure, evidence: report.evidence)

@@ -57,6 +57,12 @@ package struct ELFImage {
         symbols { bytes[$0 + 4] >> 4 == 1 && name(at: $0, is: symbol) }.first.flatMap { Self.number(bytes, $0 + 8, 8) }
     }
 
+    /// What lies between two global symbols; nil if nothing does.
+    func range(_ first: String, _ end: String) -> Range<UInt64>? {
+        guard let first = address(of: first), let end = address(of: end), first < end else { return nil }
+        return first..<end
+    }
+
     /// Where a function of C is. There may be several of a name that are local to their files; then it is any of them.
     func place(of function: String) -> (address: UInt64, size: UInt64)? {
         symbols { bytes[$0 + 4] & 15 == 2 && name(at: $0, is: function) }.first.flatMap { entry in
@@ -66,8 +72,13 @@ package struct ELFImage {
     }
 
     /// Code by the address that it begins at, in ascending order: functions of C, labels of assembly.
-    var code: [(address: UInt64, name: String)] {
-        let entries = symbols { [0, 2].contains(bytes[$0 + 4] & 15) && bytes[$0 + 6] != 0 }
+    var code: [(address: UInt64, name: String)] { named { [0, 2].contains($0) } }
+
+    /// The same without labels of assembly that do not say that they are functions.
+    var functions: [(address: UInt64, name: String)] { named { $0 == 2 } }
+
+    private func named(types: (UInt8) -> Bool) -> [(address: UInt64, name: String)] {
+        let entries = symbols { types(bytes[$0 + 4] & 15) && bytes[$0 + 6] != 0 }
         return entries.compactMap { entry in
             guard let address = Self.number(bytes, entry + 8, 8), let text = name(at: entry) else { return nil }
             let name = Text.lines(text).first ?? ""

@@ -5,8 +5,8 @@ import SystemPackage
 /// nobody writes to what is constant, and that their code is the image's when it is executed: a plugin of QEMU's looks
 /// on (data/watch.c).
 ///
-/// What it does not see: what devices write, or the processor itself when it is interrupted; a page that was another's and is
-/// mapped anew without a flush.
+/// What it does not see: what a disk's controller writes, where there is one, or the processor itself when it is interrupted; a page
+/// that was another's and is mapped anew without a flush.
 struct HarnessWatch: Sendable {
     static var source: FilePath { Share.data("watch.c") }
     /// The compiled plugin's name, and that of the file that it writes.
@@ -21,8 +21,7 @@ struct HarnessWatch: Sendable {
     /// Nil if the image does not tell where its harness is: by symbols that kernel.ld makes, and nobody else can.
     init?(_ elf: ELFImage) {
         func range(_ first: String, _ end: String) -> String? {
-            guard let first = elf.address(of: first), let end = elf.address(of: end), first < end else { return nil }
-            return String(first, radix: 16) + "+" + String(end - first, radix: 16)
+            elf.range(first, end).map { String($0.lowerBound, radix: 16) + "+" + String($0.count, radix: 16) }
         }
         guard let code = elf.text, let harness = range("__harness_text_start", "__harness_text_end"),
             let data = range("__harness_data_start", "__harness_data_end"),

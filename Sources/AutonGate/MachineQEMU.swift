@@ -29,7 +29,10 @@ extension Machine {
             countsInstructions
             // Random numbers of the processor's own are not to tell two boots apart either.
             ? ["-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1"] : ["-rtc", "base=2024-01-01"]
-        return ["-machine", "q35"] + boot + [
+        // No device writes to memory of itself: the one of a disk is not there unless it is booted from, nor does the firmware's
+        // configuration.
+        let chipset = ["-machine", path == .pvh ? "q35,sata=off" : "q35", "-global", "fw_cfg.dma_enabled=off"]
+        return chipset + boot + [
             "-accel", "tcg", "-cpu", "max", "-smp", String(processors), "-m", String(memory),
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",

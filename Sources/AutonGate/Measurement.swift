@@ -24,7 +24,7 @@ package struct Measurement: Sendable {
         boot.machine.countsInstructions = true
         boot.benches = benches
         let counting = boot
-        boot.oversight = try Oversight(of: image)
+        boot.oversight = try Oversight(of: image, on: boot.machine)
         let watched = boot
         async let first = counting.run()
         async let second = watched.run()

@@ -9,21 +9,33 @@ struct Oversight: Sendable {
     private let kernel: FilePath
     private let witness: Witness?
     private let watch: HarnessWatch?
+    /// Of a machine with one processor.
+    private let flow: HarnessFlow?
+    private let isAlone: Bool
 
-    init(of kernel: FilePath) throws {
+    /// - Parameter machine: where it is going to be booted.
+    init(of kernel: FilePath, on machine: Machine) throws {
         self.kernel = kernel
         let elf = ELFImage(try Files.read(kernel))
         witness = elf.flatMap(Witness.init)
         watch = elf.flatMap(HarnessWatch.init)
+        isAlone = machine.processors == 1
+        flow = isAlone ? elf.flatMap(HarnessFlow.init) : nil
     }
 
     /// What QEMU needs to have for it, in the directory of the boot too.
     func prepare(_ sandbox: inout Sandbox) async throws {
         // A witness says a kilobyte of each byte.
         if witness != nil { sandbox.limits.fileSize = 512 << 20 }
-        guard watch != nil else { return }
-        sandbox.readable.append((outside: kernel, inside: Self.kernelInside))
-        try await QEMUPlugin.compile(HarnessWatch.source, to: sandbox.directory)
+        if watch != nil {
+            sandbox.readable.append((outside: kernel, inside: Self.kernelInside))
+            try await QEMUPlugin.compile(HarnessWatch.source, to: sandbox.directory)
+        }
+        guard let flow else { return }
+        let functions = sandbox.directory.appending(HarnessFlow.functions)
+        try Files.write(functions, Array(flow.table.utf8), sync: false)
+        try Worktree.handOver(functions)
+        try await QEMUPlugin.compile(HarnessFlow.source, to: sandbox.directory)
     }
 
     /// What QEMU is to be told.
@@ -32,12 +44,17 @@ struct Oversight: Sendable {
         return (witness?.arguments(log: inside(Self.log)) ?? [])
             + (watch?.arguments(
                 plugin: inside(HarnessWatch.plugin), image: sandbox.inside(kernel), output: inside(HarnessWatch.output)) ?? [])
+            + (flow?.arguments(inside) ?? [])
     }
 
     /// What was seen in a boot: whether the harness has sent what was reported, and what was done to it; the latter is empty if nothing was.
     func findings(_ reported: [UInt8], in directory: FilePath) throws -> (origin: BootReport.Origin, tampering: [String]) {
         let origin = try witness.map { $0.origin(of: reported, $0.events(in: try Boot.bytes(of: directory.appending(Self.log)))) }
-        let tampering = try watch.map { $0.findings(try Boot.bytes(of: directory.appending(HarnessWatch.output))) }
-        return (origin ?? .unknown, tampering ?? ["the image does not tell where its harness is"])
+        guard let watch, flow != nil || !isAlone else {
+            return (origin ?? .unknown, ["the image does not tell where its harness is"])
+        }
+        let written = watch.findings(try Boot.bytes(of: directory.appending(HarnessWatch.output)))
+        let entered = try flow?.findings(Boot.bytes(of: directory.appending(HarnessFlow.output))) ?? []
+        return (origin ?? .unknown, written + entered)
     }
 }

@@ -115,7 +115,7 @@ extension BootReport {
     /// A boot that is looked on from outside of the machine.
     static func ofWatched(_ image: FilePath, seconds: Double) async throws -> BootReport {
         var boot = Boot(image: image, seconds: seconds)
-        boot.oversight = try Oversight(of: image)
+        boot.oversight = try Oversight(of: image, on: boot.machine)
         return try await boot.run()
     }
 

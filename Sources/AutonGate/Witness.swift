@@ -7,7 +7,7 @@ import SystemPackage
 /// test or benchmark. A byte of the report that was not seen there was sent by somebody else; a test that was not
 /// jumped to did not run.
 ///
-/// What this does not see: code that jumps into the harness. Who writes to it is seen by `HarnessWatch`.
+/// What this does not see: code that jumps into the harness, which `HarnessFlow` does. Who writes to it is seen by `HarnessWatch`.
 struct Witness: Sendable {
     /// What the log tells, in its order.
     enum Event: Equatable, Sendable {

@@ -53,6 +53,30 @@ import Testing
         #expect(try await boot(code, on: machine).failure == nil)
     }
 
+    /// Of what is on the bus there are bridges only, and a system management bus; the firmware's configuration is read byte by byte.
+    @Test(arguments: ["pvh", "pvh-smp4"]) func noDeviceWritesToMemory(name: String) async throws {
+        let code = """
+            static inline void outl(uint16_t port, uint32_t value) { __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port)); }
+            static inline uint32_t inl(uint16_t port) { uint32_t v; __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+            static inline void outw(uint16_t port, uint16_t value) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
+            static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+            static uint32_t pci(uint32_t device, uint32_t at) { outl(0xcf8, 1u << 31 | device << 8 | at); return inl(0xcfc); }
+            KTEST(zz, devices)
+            {
+            \tunsigned bridges = 0;
+            \tfor (uint32_t device = 0; device < 1 << 16; device++) {
+            \t\tif (pci(device, 0) == 0xffffffff) continue;
+            \t\tconst uint32_t class = pci(device, 8) >> 16;
+            \t\tKASSERT(class >> 8 == 6 || class == 0xc05);
+            \t\tbridges += class >> 8 == 6;
+            \t}
+            \tKASSERT(bridges >= 2);
+            }
+            KTEST(zz, configuration) { outw(0x510, 1); KASSERT_EQ(inb(0x511) & 3, 1); }
+            """
+        #expect(try await boot(code, on: #require(Machine(named: name))).failure == nil)
+    }
+
     @Test func suitesAreChosen() async throws {
         let code = "KTEST(aa, x) { } KTEST(bb, x) { } KTEST(cc, x) { }"
         let report = try await boot(code, suites: ["aa", "cc"])

@@ -16,7 +16,7 @@ package struct SelfCheckStamp: Sendable {
         }
         var files: [FilePath] = ["/proc/self/exe", try Sandbox.supervisor]
         for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [
-            HarnessWatch.source, QEMUPlugin.interface,
+            HarnessWatch.source, HarnessFlow.source, QEMUPlugin.interface,
         ] {
             try Self.collect(root, &files)
         }
