@@ -41,7 +41,10 @@ import Testing
         let test = "KTEST(mm, judged) { leave(); KASSERT_EQ(1, 2); }"
         #expect(try await intrusion(test, Self.leaves) == "a test was left before it had come to its end")
         // Its end may be another function's.
-        let deeper = "static __attribute__((noinline)) void check(void) { leave(); KASSERT_EQ(1, 2); }\nKTEST(mm, judged) { check(); KASSERT(true); }"
+        let deeper = """
+            static __attribute__((noinline)) void check(void) { leave(); KASSERT_EQ(1, 2); }
+            KTEST(mm, judged) { check(); KASSERT(true); }
+            """
         #expect(try await intrusion(deeper, Self.leaves) == "a test was left before it had come to its end")
     }
 
