@@ -1,19 +1,16 @@
 /* A QEMU plugin that follows where a kernel's processor goes in code that is to be believed: the harness and the acceptance
- * tests. It writes to the file `to`, each instruction once, in hexadecimal,
- *     entered PC    where other code came in elsewhere than at a function that is for it, behind a call, or where it was interrupted
- *     skipped PC    where the call of a test came back, and the test had not come to its end
- * and last of all `end`. `functions` is a file with all functions of that code, by address, a line each: FIRST SIZE OWNER
+ * tests. It writes to the file `to`, each instruction once,
+ *     entered PC FROM    where other code came in elsewhere than at a function that is for it, behind a call, or where it was
+ *                        interrupted; it had left at FROM
+ *     skipped PC TEST    where the call of a test came back, and the test had not come to its end
+ * in hexadecimal; last of all `end`. `functions` is a file with all functions of that code, by address, a line each: FIRST SIZE OWNER
  * OPEN; owner is the function that it is a part of, open is 1 for those that other code may call. `calls` is the function that
  * calls a test, by a jump at `jump`. For machines with one processor: what is executed is counted without a lock. */
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "qemu-plugin.h"
+#include "findings.h"
 
-enum { FINDINGS = 64, RETURNS = 1 << 16, INTERRUPTED = 1024, BEHIND = 8 };
+enum { RETURNS = 1 << 16, INTERRUPTED = 1024, BEHIND = 8 };
 
 struct function {
 	uint64_t first, size, owner;
@@ -31,9 +28,6 @@ struct block {
 static struct function *functions;
 static size_t functions_count;
 static uint64_t calls, jump;
-static FILE *to;
-static uint64_t told[FINDINGS];
-static unsigned findings;
 
 static uint64_t executed, seen;                         /* blocks of all code; up to the last of the trusted */
 static struct block *last;
@@ -58,18 +52,6 @@ static const struct function *function_at(uint64_t pc)
 			high = middle;
 	}
 	return low < functions_count && pc >= functions[low].first ? &functions[low] : NULL;
-}
-
-static void tell(const char *what, uint64_t pc)
-{
-	for (unsigned i = 0; i < findings; i++)
-		if (told[i] == pc)
-			return;
-	if (findings == FINDINGS)
-		return;
-	told[findings++] = pc;
-	fprintf(to, "%s %" PRIx64 "\n", what, pc);
-	fflush(to);
 }
 
 static uint64_t *return_place(uint64_t pc)
@@ -133,13 +115,13 @@ static void block_executed(unsigned processor, void *data)
 	}
 	if (came && !(now->function->open && now->first == now->function->first) && !*return_place(now->first) &&
 	    !was_interrupted(now->first))
-		tell("entered", now->first);
+		tell("entered", now->first, last ? last->end : 0);
 	if (test_begins) {
 		test = came ? 0 : owner;
 		test_begins = false;
 	} else if (is_behind_test(now->first)) {
 		if (test)
-			tell("skipped", now->first);
+			tell("skipped", now->first, test);
 		test = 0;
 	} else if (test && !came && last->last == JUMP && last->function->owner == test && now->first == owner) {
 		test = owner;                           /* its end is another's */
@@ -200,14 +182,6 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	block->end = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
 	classify(block, qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn));
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_executed, 0, block);
-}
-
-static void ended(qemu_plugin_id_t id, void *data)
-{
-	(void)id;
-	(void)data;
-	fputs("end\n", to);
-	fclose(to);
 }
 
 static bool read_functions(const char *path)

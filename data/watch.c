@@ -8,16 +8,11 @@
  *
  * A page that was seen to be somebody else's is taken to be until the processor is told of another mapping: to ask QEMU where a
  * store went costs most. Who changes one, does not flush it, and waits until QEMU has forgotten it is not seen. */
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "qemu-plugin.h"
+#include "findings.h"
 
-enum { PAGE = 4096, RANGES = 4, FINDINGS = 64, PLACES = 512, PROCESSORS = 256 };
+enum { PAGE = 4096, RANGES = 4, PLACES = 512, PROCESSORS = 256 };
 
 struct ranges {
 	struct {
@@ -40,10 +35,6 @@ static struct processor {
 static uint8_t *code;
 static uint64_t at, size;
 static volatile bool begun;
-static FILE *to;
-static pthread_mutex_t telling = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t told[FINDINGS];
-static unsigned findings;
 
 static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
 {
@@ -51,27 +42,6 @@ static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
 		if (first - ranges->all[i].first < ranges->all[i].size || ranges->all[i].first - first < length)
 			return true;
 	return false;
-}
-
-static bool is_new(uint64_t pc)
-{
-	for (unsigned i = 0; i < findings; i++)
-		if (told[i] == pc)
-			return false;
-	if (findings == FINDINGS)
-		return false;
-	told[findings++] = pc;
-	return true;
-}
-
-static void tell(const char *what, uint64_t pc, uint64_t address)
-{
-	pthread_mutex_lock(&telling);
-	if (is_new(pc)) {
-		fprintf(to, "%s %" PRIx64 " %" PRIx64 "\n", what, pc, address);
-		fflush(to);
-	}
-	pthread_mutex_unlock(&telling);
 }
 
 /* False for what is no memory. */
@@ -177,14 +147,6 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
 			tell("code", pc, pc);
 	}
-}
-
-static void ended(qemu_plugin_id_t id, void *data)
-{
-	(void)id;
-	(void)data;
-	fputs("end\n", to);
-	fclose(to);
 }
 
 static bool add(struct ranges *ranges, const char *text)

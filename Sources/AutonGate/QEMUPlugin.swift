@@ -3,8 +3,8 @@ import SystemPackage
 
 /// A plugin of QEMU's, compiled where it is needed, once in a process: it costs a tenth of a second.
 actor QEMUPlugin {
-    /// What of QEMU the plugins declare.
-    static var interface: FilePath { Share.data("qemu-plugin.h") }
+    /// What of QEMU the plugins declare, and what they have in common.
+    static var headers: [FilePath] { ["qemu-plugin.h", "findings.h"].map(Share.data) }
 
     private static let shared = QEMUPlugin()
 

@@ -5,6 +5,7 @@ import AutonGate
 import AutonKit
 import AutonMessages
 import AutonSettings
+import Glibc
 import SystemPackage
 
 @main
@@ -61,6 +62,8 @@ struct AutonAgent: AsyncParsableCommand {
             try Gate.requireTools()
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
+            // What agents try waits for the gate, on which everybody waits; testers' experiments, of which there are many, for the others'.
+            _ = nice(part == .tester ? 10 : 5)
             let agent = Agent(
                 mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)

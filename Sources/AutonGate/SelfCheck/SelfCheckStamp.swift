@@ -16,8 +16,8 @@ package struct SelfCheckStamp: Sendable {
         }
         var files: [FilePath] = ["/proc/self/exe", try Sandbox.supervisor]
         for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [
-            HarnessWatch.source, HarnessFlow.source, QEMUPlugin.interface,
-        ] {
+            HarnessWatch.source, HarnessFlow.source,
+        ] + QEMUPlugin.headers {
             try Self.collect(root, &files)
         }
         let tools = try await Self.versions()

@@ -1,0 +1,36 @@
+import AutonKit
+import AutonMessages
+import AutonModel
+import SystemPackage
+import TestSupport
+import Testing
+
+/// On a machine that has too much to do, what agents try does not hold up what decides.
+@Suite struct NicenessTests {
+    @Test func whoWaitsForWhom() async throws {
+        let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
+        func task(_ id: String, _ role: String, _ path: String) -> String {
+            """
+            {"id": "\(id)", "title": "work", "role": "\(role)", "subsystem": "lib", "description": "work", "paths": ["\(path)"],
+             "depends": [], "accept": ["harness.*"]}
+            """
+        }
+        try run.directory.write(
+            "plan.json",
+            "{\"tasks\": [\(task("lib-001", "developer", "lib/")), \(task("lib-002", "tester", "tests/lib_x.c"))]}")
+        for id in ["lib-001", "lib-002"] {
+            for (turn, answer) in [reply(("shell", ["command": "nice"])), reply(("finish", ["summary": "done"]))].enumerated() {
+                let text = String(decoding: try CompactJSON.encode(answer), as: UTF8.self)
+                try run.directory.write("input/answers/\(id).1.\(turn + 1).json", text)
+            }
+        }
+        #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
+        for (id, niceness) in [("lib-001", "5"), ("lib-002", "10")] {
+            let outcome = try await run.auton("agent", id)
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            let said = try Transcript(reading: mailbox.transcript("\(id).1")).requests.flatMap { $0 }.flatMap(\.content)
+            let results = said.compactMap { block in if case .toolResult(let result) = block { result.content } else { nil } }
+            #expect(results.contains { $0.contains("\n\(niceness)\n") || $0.hasPrefix("\(niceness)\n") }, "\(results)")
+        }
+    }
+}
