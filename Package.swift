@@ -34,7 +34,7 @@ let package = Package(
         .target(
             name: "AutonAgents",
             dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),
-        .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", system]),
+        .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", "CLinux", system]),
         .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", "CLinux", argumentParser, system]),
         .executableTarget(name: "auton-plan", dependencies: ["AutonAgents"]),
         .executableTarget(name: "auton-agent", dependencies: ["AutonAgents", "AutonGate"]),

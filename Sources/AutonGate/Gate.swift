@@ -30,7 +30,7 @@ package struct Gate: Sendable {
     /// Says before any work is begun that a tool is missing.
     package static func requireTools() throws {
         try Sandbox.requireTools()
-        try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum")
+        try Tools.require("git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum", "taskset")
         let firmware = ["/usr/share/qemu/qboot.rom", "/usr/local/share/qemu/qboot.rom"]
         guard firmware.contains(where: { Files.exists(FilePath($0)) }) else {
             throw AutonError(.unavailable, "qboot.rom is missing", at: "install the package qemu-system-data, or run make deps")

@@ -5,7 +5,7 @@ import SystemPackage
 package enum Tools {
     private static let packages = [
         "git": "git", "bwrap": "bubblewrap", "qemu-system-x86_64": "qemu-system-x86", "make": "make", "gcc": "gcc",
-        "nasm": "nasm", "ld": "binutils", "sha256sum": "coreutils",
+        "nasm": "nasm", "ld": "binutils", "sha256sum": "coreutils", "taskset": "util-linux",
         "inotifywait": "inotify-tools", "libcurl.so.4": "libcurl4",
     ]
 

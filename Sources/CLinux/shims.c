@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -26,3 +27,11 @@ int auton_byte_is_locked(int fd, long byte) {
 }
 
 void auton_keep_descriptors(void) { close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC); }
+
+int auton_processor(unsigned number) {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return -1;
+    number %= (unsigned)CPU_COUNT(&allowed);
+    for (int processor = 0;; processor++)
+        if (CPU_ISSET(processor, &allowed) && number-- == 0) return processor;
+}

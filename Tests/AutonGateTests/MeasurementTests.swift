@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import Glibc
 import SystemPackage
 import Testing
 
@@ -70,6 +71,38 @@ import Testing
         #expect(try await BootReport.ofWatched(image, seconds: 10).intrusion == nil)
         let intrusion = try await Measurement.take(of: image, seconds: 20).intrusion
         #expect(intrusion?.hasPrefix("ktest_zz__meddles writes to what is the harness's, or constant, at ") == true)
+    }
+
+    /// All threads of QEMU's take turns on one processor of the host, or a halt may end at another time in another boot.
+    @Test func onOneProcessorOfTheHost() async throws {
+        let (kernel, image) = try await build("KTEST(zz, long) { spin(300000000); }")
+        defer { withExtendedLifetime(kernel) {} }
+        let measuring = Task { try await Measurement.take(of: image, seconds: 20) }
+        var seen: [String] = []
+        while seen.count < 2 {
+            seen = try Self.descendants(named: "qemu-system-x86").compactMap { status in
+                status.first { $0.hasPrefix("Cpus_allowed_list:") }.map { String($0.split(separator: "\t")[1]) }
+            }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(seen.allSatisfy { Int($0) != nil }, "\(seen)")
+        // Two at once have two, if there are two.
+        #expect(Set(seen).count == min(seen.count, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
+        #expect(try await measuring.value.failure == nil)
+    }
+
+    /// Of this process: the lines of their /proc/PID/status.
+    private static func descendants(named name: String) throws -> [[String]] {
+        var statuses: [String: [String]] = [:]
+        for process in try Files.list("/proc") where Int(process) != nil {
+            let text = (try? Files.readText(FilePath("/proc").appending(process).appending("status"))) ?? ""
+            statuses[process] = text.split(separator: "\n").map(String.init)
+        }
+        func isOurs(_ process: String) -> Bool {
+            let parent = statuses[process]?.first { $0.hasPrefix("PPid:") }.map { String($0.split(separator: "\t")[1]) } ?? "0"
+            return parent == String(getpid()) || (parent != "0" && isOurs(parent))
+        }
+        return statuses.filter { $1.first == "Name:\t\(name)" && isOurs($0) }.map(\.value)
     }
 
     /// Neither the nonce, which is another in every boot, nor the clock, nor where the tree was built has a part in it.

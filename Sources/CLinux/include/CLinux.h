@@ -18,3 +18,7 @@ int auton_byte_is_locked(int fd, long byte);
 
 /// Has no program that we start from now on inherit what is open, but for 0 to 2 (close_range(2)).
 void auton_keep_descriptors(void);
+
+/// One of the processors that we may run on, by turns: the `number`-th of them, and so on from the first. -1 on an error
+/// (sched_getaffinity(2)).
+int auton_processor(unsigned number);
