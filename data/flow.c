@@ -1,43 +1,55 @@
 /* A QEMU plugin that follows where a kernel's processor goes in code that is to be believed: the harness and the acceptance
- * tests. It writes to the file `to`, each instruction once,
- *     entered PC FROM    where other code came in elsewhere than at a function that is for it, behind a call, or where it was
- *                        interrupted; it had left at FROM
- *     skipped PC TEST    where the call of a test came back, and the test had not come to its end
- * in hexadecimal; last of all `end`. `functions` is a file with all functions of that code, by address, a line each: FIRST SIZE OWNER
- * OPEN; owner is the function that it is a part of, open is 1 for those that other code may call. `calls` is the function that
- * calls a test, by a jump at `jump`. For machines with one processor: what is executed is counted without a lock. */
+ * tests. It writes to the file `to`
+ *     entered PC FROM    where it came in, and that was not at a function that is open to others, behind a call that was made and had
+ *                        not come back, or where it was interrupted; it had left at FROM
+ * in hexadecimal, each PC once, `done PC` whenever a test comes back whose function begins there and had come to its end, and last of all `end`.
+ *
+ * `functions` is a file with all functions of that code, by address, a line each: FIRST SIZE OWNER KIND; owner is the function that it is a
+ * part of, kind is below. `calls` is the function that calls a test, by a jump at `jump`; `sent` is another label that is jumped to; a function
+ * at `twice`, of which there may be some, may come back more often than it is called. For machines with one processor: what is
+ * executed is counted without a lock. */
 #include <stdlib.h>
 #include <string.h>
 #include "findings.h"
 
-enum { RETURNS = 1 << 16, INTERRUPTED = 1024, BEHIND = 8 };
+enum { PLACES = 1 << 16, BEHIND = 8 };
 
 struct function {
 	uint64_t first, size, owner;
-	unsigned open;
+	/* OPEN: other code may call it; LABEL: too, and trusted code may call any place in it; TEST: only the harness may, by its jump. */
+	enum { CLOSED, OPEN, LABEL, TEST } kind;
 };
 
 /* Instructions that are executed one after the other, and how the last one goes on. */
 struct block {
 	const struct function *function;
-	uint64_t first, end, target;                    /* target: of the last, if it is told by the instruction */
+	uint64_t first, end, target;                    /* target: of the last, if it is told by the instruction; else 0 */
 	enum { ONWARD, CALL, JUMP, RETURN } last;       /* JUMP: with a condition or without */
 	bool was_interrupted;
 };
 
 static struct function *functions;
 static size_t functions_count;
-static uint64_t calls, jump;
+static uint64_t calls, jump, sent;
 
 static uint64_t executed, seen;                         /* blocks of all code; up to the last of the trusted */
 static struct block *last;
-static uint64_t returns[RETURNS];                       /* where calls that were made come back to; each in the place of its lowest bits, or behind */
-static struct block *interrupted[INTERRUPTED];          /* each once; the oldest goes */
-static unsigned interrupted_count;
-static uint64_t behind[BEHIND];                         /* those of the returns that are a test's */
+/* Where calls come back to, and how many have not; each in the place of its lowest bits, or behind. */
+static struct place {
+	uint64_t pc;
+	unsigned calls;
+} places[PLACES];
+static size_t places_count;
+static struct block **interrupted;                      /* each that ever was */
+static size_t interrupted_count;
+static uint64_t behind[BEHIND];                         /* the places of calls of tests */
 static unsigned behind_count;
-static bool test_begins;
-static uint64_t test;                                   /* the trusted function that runs as a test; 0: another */
+
+/* The test that runs: where it begins, which function is to come to its end, and whether it has; `maybe`: if nothing more of it is executed. */
+static struct {
+	uint64_t first, owner;
+	bool begins, done, maybe;
+} test;
 
 static const struct function *function_at(uint64_t pc)
 {
@@ -54,43 +66,106 @@ static const struct function *function_at(uint64_t pc)
 	return low < functions_count && pc >= functions[low].first ? &functions[low] : NULL;
 }
 
-static uint64_t *return_place(uint64_t pc)
+static bool is_start(const struct block *block)
 {
-	size_t place = pc % RETURNS;
+	return block->first == block->function->first;
+}
 
-	while (returns[place] && returns[place] != pc)
-		place = (place + 1) % RETURNS;
-	return &returns[place];
+static struct place *place_of(uint64_t pc)
+{
+	size_t i = pc % PLACES;
+
+	while (places[i].pc && places[i].pc != pc)
+		i = (i + 1) % PLACES;
+	return &places[i];
+}
+
+static void call_made(const struct block *block)
+{
+	struct place *place = place_of(block->end);
+
+	if (!place->pc && ++places_count == PLACES)
+		abort();
+	place->pc = block->end;
+	place->calls++;
+	if (block->target != calls)
+		return;
+	for (unsigned i = 0; i < behind_count; i++)
+		if (behind[i] == block->end)
+			return;
+	if (behind_count == BEHIND)
+		abort();
+	behind[behind_count++] = block->end;
+}
+
+static bool comes_back(uint64_t pc)
+{
+	struct place *place = place_of(pc);
+
+	if (!place->pc || !place->calls)
+		return false;
+	place->calls--;
+	return true;
 }
 
 /* Whether other code can be executed behind it only if it was interrupted. */
 static bool stays(const struct block *block)
 {
-	switch (block->last) {
-	case RETURN:
+	if (block->last == RETURN || block->first == jump)
 		return false;
-	case CALL:
-		return function_at(block->target);
-	case JUMP:
-		return block->target ? function_at(block->target) != NULL : block->first != jump;
-	default:
+	return block->last == ONWARD || !block->target || function_at(block->target);
+}
+
+/* Whether it goes on there if it is interrupted, before its last instruction or behind it. */
+static bool goes_on(const struct block *block, const struct block *now)
+{
+	const uint64_t pc = now->first;
+
+	if ((pc >= block->first && pc < block->end) || (block->target && pc == block->target))
 		return true;
+	switch (block->last) {
+	case CALL:
+		return !block->target && (is_start(now) || now->function->kind == LABEL);
+	case JUMP:
+		return block->target ? pc == block->end : now->function->owner == block->function->owner || is_start(now) || pc == sent;
+	default:
+		return pc == block->end;
 	}
 }
 
-/* Where an interrupt between two instructions of it, or behind it, goes back to. */
-static bool goes_on(const struct block *block, uint64_t pc)
+static void was_left(struct block *block)
 {
-	return (pc >= block->first && pc <= block->end) || (block->target && pc == block->target) ||
-	       (block->last == JUMP && !block->target && function_at(pc) && function_at(pc)->owner == block->function->owner);
+	if (block->was_interrupted)
+		return;
+	interrupted = realloc(interrupted, (interrupted_count + 1) * sizeof *interrupted);
+	if (!interrupted)
+		abort();
+	interrupted[interrupted_count++] = block;
+	block->was_interrupted = true;
 }
 
-static bool was_interrupted(uint64_t pc)
+/* As often as it likes: which of several threads goes on where, nobody knows. */
+static bool goes_on_again(const struct block *now)
 {
-	for (unsigned i = 0; i < INTERRUPTED && interrupted[i]; i++)
-		if (goes_on(interrupted[i], pc))
+	for (size_t i = 0; i < interrupted_count; i++)
+		if (goes_on(interrupted[i], now))
 			return true;
 	return false;
+}
+
+/* came: other code was executed since the last block. */
+static bool may_come(const struct block *now, bool came)
+{
+	const bool begins = test.begins && is_start(now) && now->function->kind == TEST;
+
+	if (!came && last) {
+		if (now->first > last->first && now->first < last->end)
+			return true;                    /* QEMU cuts a block for input and output */
+		if (last->last == RETURN)
+			return comes_back(now->first);
+		return last->last == ONWARD || last->target || begins || goes_on(last, now);
+	}
+	return begins || (is_start(now) && (now->function->kind == OPEN || now->function->kind == LABEL)) || comes_back(now->first) || goes_on_again(now);
 }
 
 static bool is_behind_test(uint64_t pc)
@@ -101,67 +176,79 @@ static bool is_behind_test(uint64_t pc)
 	return false;
 }
 
+static void follow_test(const struct block *now)
+{
+	const uint64_t owner = now->function->owner;
+
+	if (is_behind_test(now->first)) {
+		if (test.owner && (test.done || test.maybe))
+			fprintf(to, "done %" PRIx64 "\n", test.first);
+		memset(&test, 0, sizeof test);
+	}
+	if (test.begins && is_start(now) && now->function->kind == TEST) {
+		test.first = test.owner = owner;
+		test.begins = false;
+	}
+	if (test.owner == owner) {
+		const struct function *to_function = now->target ? function_at(now->target) : NULL;
+
+		test.maybe = now->last == JUMP && !now->target;
+		if (now->last == RETURN || (now->last == JUMP && now->target && !to_function))
+			test.done = true;
+		else if (now->last == JUMP && to_function && to_function->owner != owner && to_function->first == now->target)
+			test.owner = to_function->owner;        /* its end is another's */
+	}
+	if (now->first == jump)
+		test.begins = true;
+}
+
 static void block_executed(unsigned processor, void *data)
 {
 	struct block *const now = data;
-	const bool came = executed != seen + 1;         /* from other code */
-	const uint64_t owner = now->function->owner;
+	const bool came = executed != seen + 1;
 
 	(void)processor;
 	seen = executed;
-	if (came && last && !last->was_interrupted && stays(last)) {
-		last->was_interrupted = true;
-		interrupted[interrupted_count++ % INTERRUPTED] = last;
-	}
-	if (came && !(now->function->open && now->first == now->function->first) && !*return_place(now->first) &&
-	    !was_interrupted(now->first))
+	if (came && last && stays(last))
+		was_left(last);
+	if (!may_come(now, came))
 		tell("entered", now->first, last ? last->end : 0);
-	if (test_begins) {
-		test = came ? 0 : owner;
-		test_begins = false;
-	} else if (is_behind_test(now->first)) {
-		if (test)
-			tell("skipped", now->first, test);
-		test = 0;
-	} else if (test && !came && last->last == JUMP && last->function->owner == test && now->first == owner) {
-		test = owner;                           /* its end is another's */
-	}
-	/* Whoever runs from here on until it comes back. */
-	if (test == owner && (now->last == RETURN || (now->last == JUMP && now->target && !function_at(now->target))))
-		test = 0;
-	if (now->first == jump)
-		test_begins = true;
-	if (now->last == CALL) {
-		*return_place(now->end) = now->end;
-		if (now->target == calls && !is_behind_test(now->end) && behind_count < BEHIND)
-			behind[behind_count++] = now->end;
-	}
+	follow_test(now);
+	if (now->last == CALL)
+		call_made(now);
 	last = now;
 }
 
-/* How a block goes on after its last instruction. */
+/* How a block goes on after its last instruction, of which there may be a part only: that is executed by the next block. */
 static void classify(struct block *block, const uint8_t *bytes, size_t size)
 {
-	int64_t distance = 0;
-	bool is_direct = true;
-	size_t i = 0;
+	size_t i = 0, wanted = 0;
+	uint8_t next;
 
 	while (i + 1 < size && (bytes[i] == 0x66 || bytes[i] == 0xf2 || bytes[i] == 0xf3 || bytes[i] == 0x3e || bytes[i] >> 4 == 4))
 		i++;
-	if (bytes[i] == 0xe8 || bytes[i] == 0xe9 || (bytes[i] == 0x0f && i + 1 < size && bytes[i + 1] >> 4 == 8))
-		distance = (int32_t)((uint32_t)bytes[size - 4] | (uint32_t)bytes[size - 3] << 8 | (uint32_t)bytes[size - 2] << 16 |
-				     (uint32_t)bytes[size - 1] << 24);
+	next = i + 1 < size ? bytes[i + 1] : 0;
+	if (bytes[i] == 0xe8 || bytes[i] == 0xe9)
+		wanted = i + 5;
+	else if (bytes[i] == 0x0f && next >> 4 == 8)
+		wanted = i + 6;
 	else if (bytes[i] == 0xeb || bytes[i] >> 4 == 7 || (bytes[i] & ~3) == 0xe0)
-		distance = (int8_t)bytes[size - 1];
-	else
-		is_direct = false;
-	if (bytes[i] == 0xe8 || (bytes[i] == 0xff && i + 1 < size && (bytes[i + 1] >> 3 & 7) == 2))
+		wanted = i + 2;
+	if (wanted > size) {
+		block->end -= size;
+		return;
+	}
+	if (bytes[i] == 0xe8 || (bytes[i] == 0xff && (next >> 3 & 7) == 2))
 		block->last = CALL;
 	else if (bytes[i] == 0xc2 || bytes[i] == 0xc3)
 		block->last = RETURN;
-	else if (is_direct || (bytes[i] == 0xff && i + 1 < size && (bytes[i + 1] >> 3 & 7) == 4))
+	else if (wanted || (bytes[i] == 0xff && (next >> 3 & 7) == 4))
 		block->last = JUMP;
-	block->target = is_direct ? block->end + (uint64_t)distance : 0;
+	if (wanted == i + 2)
+		block->target = block->end + (uint64_t)(int8_t)bytes[size - 1];
+	else if (wanted)
+		block->target = block->end + (uint64_t)(int64_t)(int32_t)((uint32_t)bytes[size - 4] | (uint32_t)bytes[size - 3] << 8 |
+			(uint32_t)bytes[size - 2] << 16 | (uint32_t)bytes[size - 1] << 24);
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -188,14 +275,16 @@ static bool read_functions(const char *path)
 {
 	FILE *file = fopen(path, "r");
 	struct function f;
+	unsigned kind;
 
-	while (file && fscanf(file, "%" SCNx64 " %" SCNx64 " %" SCNx64 " %u", &f.first, &f.size, &f.owner, &f.open) == 4) {
+	while (file && fscanf(file, "%" SCNx64 " %" SCNx64 " %" SCNx64 " %u", &f.first, &f.size, &f.owner, &kind) == 4) {
+		f.kind = kind;
 		functions = realloc(functions, (functions_count + 1) * sizeof f);
 		if (!functions)
 			return false;
 		functions[functions_count++] = f;
 	}
-	return functions_count && fclose(file) == 0;
+	return functions_count && feof(file) && fclose(file) == 0;
 }
 
 __attribute__((visibility("default")))
@@ -216,10 +305,12 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 			calls = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "jump=", 5) == 0)
 			jump = strtoull(value, NULL, 16);
+		else if (strncmp(argv[i], "sent=", 5) == 0)
+			sent = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "to=", 3) == 0)
 			to = fopen(value, "w");
 	}
-	if (!good || !to)
+	if (!good || !to || !calls || !jump || !sent)
 		return 1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	qemu_plugin_register_atexit_cb(id, ended, NULL);

@@ -58,6 +58,11 @@ enum HarnessNames {
     /// What only a boot of the gate has on its machine, and only the harness says.
     static let words = ["opt/auton", "KTAP version", "# auton nonce", "# auton end", "auton nonce", "auton end"]
 
+    /// Functions of the harness's that other code may call; those of C's library are its own where the kernel has none.
+    static func isForOthers(_ name: String) -> Bool {
+        functions.contains(name) || ofAssertions.contains(name) || ["memcpy", "memmove", "memset", "memcmp"].contains(name)
+    }
+
     /// Names that nobody but the harness says.
     static func isPrivate(_ name: String) -> Bool {
         guard mayBegin(name) else { return false }

@@ -49,12 +49,14 @@ struct Oversight: Sendable {
 
     /// What was seen in a boot: whether the harness has sent what was reported, and what was done to it; the latter is empty if nothing was.
     func findings(_ reported: [UInt8], in directory: FilePath) throws -> (origin: BootReport.Origin, tampering: [String]) {
-        let origin = try witness.map { $0.origin(of: reported, $0.events(in: try Boot.bytes(of: directory.appending(Self.log)))) }
-        guard let watch, flow != nil || !isAlone else {
-            return (origin ?? .unknown, ["the image does not tell where its harness is"])
+        guard let witness, let watch, flow != nil || !isAlone else {
+            return (.unknown, ["the image does not tell where its harness is"])
         }
-        let written = watch.findings(try Boot.bytes(of: directory.appending(HarnessWatch.output)))
-        let entered = try flow?.findings(Boot.bytes(of: directory.appending(HarnessFlow.output))) ?? []
-        return (origin ?? .unknown, written + entered)
+        let bytes = { (name: String) in try Boot.bytes(of: directory.appending(name)) }
+        let events = try witness.events(in: bytes(Self.log))
+        let called = events.compactMap { event in if case .called(let function) = event { function } else { nil } }
+        let written = try watch.findings(bytes(HarnessWatch.output))
+        let entered = try flow?.findings(bytes(HarnessFlow.output), called: called) ?? []
+        return (witness.origin(of: reported, events), written + entered)
     }
 }

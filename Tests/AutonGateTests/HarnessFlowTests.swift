@@ -39,13 +39,13 @@ import Testing
 
     @Test func whoReturnsPastTheAssertions() async throws {
         let test = "KTEST(mm, judged) { leave(); KASSERT_EQ(1, 2); }"
-        #expect(try await intrusion(test, Self.leaves) == "a test was left before it had come to its end")
+        #expect(try await intrusion(test, Self.leaves) == "ktest_mm__judged was left before it had come to its end")
         // Its end may be another function's.
         let deeper = """
             static __attribute__((noinline)) void check(void) { leave(); KASSERT_EQ(1, 2); }
             KTEST(mm, judged) { check(); KASSERT(true); }
             """
-        #expect(try await intrusion(deeper, Self.leaves) == "a test was left before it had come to its end")
+        #expect(try await intrusion(deeper, Self.leaves) == "ktest_mm__judged was left before it had come to its end")
     }
 
     @Test func whoComesBackBehindAnAssertion() async throws {
@@ -60,6 +60,35 @@ import Testing
             """
         let found = try await intrusion(test, judged)
         #expect(found == "other code goes into the midst of checks")
+    }
+
+    /// By way of a function that the test has handed over, which returns to where it is told to.
+    @Test func whoReturnsByWayOfAnother() async throws {
+        let judged = """
+            int judged(int (*fn)(int)) { __asm__ volatile("leave; jmp *%0" : : "r"(fn)); return 0; }
+            void leave(void) { }
+            """
+        let test = """
+            static int twice(int n) { return 2 * n; }
+            KTEST(mm, judged) { KASSERT_EQ(judged(twice), 41); KASSERT_EQ(1, 2); }
+            """
+        #expect(try await intrusion(test, judged) == "ktest_mm__judged was left before it had come to its end")
+    }
+
+    /// A call that has come back does not do so once more.
+    @Test func whoComesBackBehindAnotherCall() async throws {
+        let test = """
+            void first(void);
+            void second(void);
+            KTEST(mm, judged) { for (volatile int i = 0; i < 2; i++) { first(); KASSERT_EQ(i, 0); second(); } }
+            """
+        let judged = """
+            __asm__(".globl first, second; .bss; place: .quad 0; .text;"
+            \t"first: mov place, %rax; test %rax, %rax; je 1f; mov %rax, (%rsp); 1: ret; second: mov (%rsp), %rax; mov %rax, place; ret");
+            int judged(int (*fn)(int)) { (void)fn; return 0; }
+            void leave(void) { }
+            """
+        #expect(try await intrusion(test, judged) == "other code goes into the midst of ktest_mm__judged")
     }
 
     @Test func whoGoesIntoTheHarness() async throws {
