@@ -121,7 +121,9 @@ package struct Boot: Sendable {
         // Where instructions are counted QEMU's main loop may move its clock on in the moment between the processor's halt and
         // the count of what it has executed, if they run at the same time: one boot of ten of a kernel that often halts then
         // goes another way. On one processor of the host they take turns, which is faster, too.
-        if machine.countsInstructions, let processor = Self.processor() { command = ["taskset", "-c", String(processor)] + command }
+        if machine.countsInstructions, let processor = Self.processor() {
+            command = ["taskset", "-c", String(processor)] + command
+        }
         return try await sandbox.run(command[0], Array(command.dropFirst()))
     }
 
