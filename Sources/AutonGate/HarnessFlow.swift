@@ -104,7 +104,9 @@ struct HarnessFlow: Sendable {
         }
         for test in called where tests.contains(test) {
             done[test, default: 0] -= 1
-            if done[test]! < 0 { findings.append("\(Profile.function(at: test, in: names)) was left before it had come to its end") }
+            if done[test]! < 0 {
+                findings.append("\(Profile.function(at: test, in: names)) was left before it had come to its end")
+            }
         }
         return findings
     }
