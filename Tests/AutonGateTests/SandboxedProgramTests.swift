@@ -50,7 +50,7 @@ import Testing
         // Where there is no bubblewrap.
         let tools = scene.directory.path.appending("bin")
         try Files.createDirectories(tools)
-        for name in ["git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "env", "sha256sum"] {
+        for name in ["git", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "env", "sha256sum", "taskset"] {
             symlink("/usr/bin/\(name)", tools.appending(name).string)
         }
         let places = ["--mailbox", mailbox.root.string, "--workspace", scene.workspace.root.string]
