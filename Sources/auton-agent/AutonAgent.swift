@@ -63,7 +63,10 @@ struct AutonAgent: AsyncParsableCommand {
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
             // What agents try waits for the gate, on which everybody waits; testers' experiments, of which there are many, for the others'.
-            _ = nice(part == .tester ? 10 : 5)
+            // Linux has a niceness for each thread; new ones have that of whoever makes them.
+            for thread in try Files.list("/proc/self/task") {
+                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(thread) ?? 0, part == .tester ? 10 : 5)
+            }
             let agent = Agent(
                 mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)

@@ -238,7 +238,9 @@ import Testing
         let kernel = try Temporary.kernel(try Scaffold.kernel(named: "disk"))
         let tools = ws.directory.path.appending("bin")
         try Files.createDirectories(tools)
-        for name in ["git", "bwrap", "prlimit", "setpriv", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum", "taskset"] {
+        for name in [
+            "git", "bwrap", "prlimit", "setpriv", "make", "gcc", "nasm", "ld", "qemu-system-x86_64", "sha256sum", "taskset",
+        ] {
             _ = try await Command("ln", ["-s", "/usr/bin/\(name)", tools.appending(name).string]).run()
         }
         let environment = ["PATH": tools.string],
