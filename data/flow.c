@@ -12,7 +12,7 @@
 #include <string.h>
 #include "findings.h"
 
-enum { PLACES = 1 << 16, BEHIND = 8 };
+enum { PLACES = 1 << 16 };
 
 struct function {
 	uint64_t first, size, owner;
@@ -38,12 +38,11 @@ static struct block *last;
 static struct place {
 	uint64_t pc;
 	unsigned calls;
+	bool is_tests;                                  /* they are calls of tests */
 } places[PLACES];
 static size_t places_count;
 static struct block **interrupted;                      /* each that ever was */
 static size_t interrupted_count;
-static uint64_t behind[BEHIND];                         /* the places of calls of tests */
-static unsigned behind_count;
 
 /* The test that runs: where it begins, which function is to come to its end, and whether it has; `maybe`: if nothing more of it is executed. */
 static struct {
@@ -88,14 +87,7 @@ static void call_made(const struct block *block)
 		abort();
 	place->pc = block->end;
 	place->calls++;
-	if (block->target != calls)
-		return;
-	for (unsigned i = 0; i < behind_count; i++)
-		if (behind[i] == block->end)
-			return;
-	if (behind_count == BEHIND)
-		abort();
-	behind[behind_count++] = block->end;
+	place->is_tests = block->target == calls;
 }
 
 static bool comes_back(uint64_t pc)
@@ -153,39 +145,35 @@ static bool goes_on_again(const struct block *now)
 	return false;
 }
 
+/* Whether it is what the harness has jumped to. */
+static bool begins_test(const struct block *now)
+{
+	return test.begins && is_start(now) && now->function->kind == TEST;
+}
+
 /* came: other code was executed since the last block. */
 static bool may_come(const struct block *now, bool came)
 {
-	const bool begins = test.begins && is_start(now) && now->function->kind == TEST;
-
 	if (!came && last) {
 		if (now->first > last->first && now->first < last->end)
 			return true;                    /* QEMU cuts a block for input and output */
 		if (last->last == RETURN)
 			return comes_back(now->first);
-		return last->last == ONWARD || last->target || begins || goes_on(last, now);
+		return last->last == ONWARD || last->target || begins_test(now) || goes_on(last, now);
 	}
-	return begins || (is_start(now) && (now->function->kind == OPEN || now->function->kind == LABEL)) || comes_back(now->first) || goes_on_again(now);
-}
-
-static bool is_behind_test(uint64_t pc)
-{
-	for (unsigned i = 0; i < behind_count; i++)
-		if (behind[i] == pc)
-			return true;
-	return false;
+	return begins_test(now) || (is_start(now) && (now->function->kind == OPEN || now->function->kind == LABEL)) || comes_back(now->first) || goes_on_again(now);
 }
 
 static void follow_test(const struct block *now)
 {
 	const uint64_t owner = now->function->owner;
 
-	if (is_behind_test(now->first)) {
+	if (place_of(now->first)->is_tests) {
 		if (test.owner && (test.done || test.maybe))
 			fprintf(to, "done %" PRIx64 "\n", test.first);
 		memset(&test, 0, sizeof test);
 	}
-	if (test.begins && is_start(now) && now->function->kind == TEST) {
+	if (begins_test(now)) {
 		test.first = test.owner = owner;
 		test.begins = false;
 	}
