@@ -216,6 +216,73 @@ KTEST(sched, runq_boost)
 	runq_charge(&rq, &ents[1], 3 * MS, START + 2 * BOOST_WINDOW_NS);
 	KASSERT_EQ(rq.boosted_ns, 3 * MS);
 	KASSERT_EQ(rq.window_ns, START + 2 * BOOST_WINDOW_NS);
+
+	/* and so does a slice of each that is queued boosted, however it came there, until it is taken off */
+	begin();
+	rq.boosted_ns = BOOST_SHARE_NS - 2 * SLICE_BOOST_NS - 1;
+	for (unsigned i = 1; i < 4; i++) {
+		put(fresh(i, CLASS_INTERACTIVE), RQ_WAKE_BOOST, START + i);
+		KASSERT_EQ(ents[i].level, LEVEL_BOOST);
+	}
+	put(fresh(4, CLASS_INTERACTIVE), RQ_WAKE_BOOST, START + 4);
+	KASSERT_EQ(ents[4].level, LEVEL_INTERACTIVE);
+	KASSERT_EQ(ents[4].boost_ns, 0);
+	fresh(0, CLASS_NORMAL);
+	KASSERT(!boosted(START + 5));
+	KASSERT_EQ(runq_remove(&rq, &ents[2]), 0);
+	KASSERT(boosted(START + 5));
+	fresh(2, CLASS_NORMAL)->donated = LEVEL_BOOST;
+	put(&ents[2], RQ_NEW, START + 6);
+	fresh(0, CLASS_NORMAL);
+	KASSERT(!boosted(START + 6));
+	KASSERT(!boosted(START + BOOST_WINDOW_NS - 1));
+	KASSERT_EQ(pick(START + BOOST_WINDOW_NS - 1), 1);
+	KASSERT(boosted(START + BOOST_WINDOW_NS - 1));
+}
+
+/* ---- many boosts at once ---- */
+
+enum { CROWD = 44, LAST = CROWD };
+
+static struct sched_ent crowd[CROWD + 1];
+
+KTEST(sched, runq_boost_bounded)
+{
+	const uint64_t bound = 7 * (2 * AGE_NS + (CROWD + 1) * SLICE_INTERACTIVE_NS);
+	uint64_t now = START, woken = START, ran = START, longest = 0, turns = 0;
+
+	begin();
+	for (unsigned i = 0; i <= CROWD; i++)
+		crowd[i] = (struct sched_ent){ .cls = i == LAST ? CLASS_INFERENCE : CLASS_INTERACTIVE, .donated = LEVEL_NONE, .affinity = UINT64_MAX };
+	put(&crowd[LAST], RQ_NEW, now);
+	while (now < START + 5 * bound) {
+		struct sched_ent *e;
+
+		if (now >= woken) {                             /* all that wait, at one instant; each computes for a slice, and waits again */
+			for (unsigned i = 0; i < CROWD; i++)
+				if (!crowd[i].queued)
+					put(&crowd[i], RQ_WAKE_BOOST, now);
+			woken += BOOST_WINDOW_NS;
+		}
+		e = runq_pick(&rq, now);
+		if (!e) {
+			now = woken;
+			continue;
+		}
+		if (e == &crowd[LAST]) {
+			longest = now - ran > longest ? now - ran : longest;
+			turns++;
+		}
+		now += e->slice_ns;
+		runq_charge(&rq, e, e->slice_ns, now);
+		if (e == &crowd[LAST]) {
+			ran = now;
+			put(e, RQ_EXPIRED, now);
+		}
+	}
+	longest = now - ran > longest ? now - ran : longest;
+	KASSERT(turns > 0);
+	KASSERT(longest <= bound);
 }
 
 KTEST(sched, runq_ageing)
@@ -399,8 +466,13 @@ static int model_put(struct model *p, enum runq_why why, uint64_t now)
 		e->slice_ns = 0;
 	}
 	if (why == RQ_WAKE_BOOST && (e->cls == CLASS_INTERACTIVE || e->cls == CLASS_NORMAL) && (!e->boost_ns || now - e->boost_ns >= BOOST_GAP_NS)) {
+		uint64_t used;
+
 		model_window(now);
-		if (m.boosted < BOOST_SHARE_NS) {
+		used = m.boosted;
+		for (unsigned i = 0; i < ENTS; i++)
+			used += model[i].e.queued && model[i].e.level == LEVEL_BOOST ? SLICE_BOOST_NS : 0;
+		if (used < BOOST_SHARE_NS) {
 			e->level = LEVEL_BOOST;
 			e->boost_ns = now;
 		}
