@@ -12,7 +12,7 @@
 #include <string.h>
 #include "findings.h"
 
-enum { PAGE = 4096, RANGES = 4, PLACES = 512, PROCESSORS = 256 };
+enum { PAGE = 4096, RANGES = 4, PLACES = 512, PROCESSORS = 256, PAGE_BITS = 57 - 12, STORE = 64 };
 
 struct ranges {
 	struct {
@@ -25,11 +25,9 @@ static struct ranges trusted, own, watched;
 static uint64_t base;
 /* Each has a thread of its own in QEMU. */
 static struct processor {
-	/* Numbers of pages, as they are mapped, plus 1, that have nothing of what is watched; each in the place of its lowest bits. */
-	struct {
-		uint64_t page, mapping;
-	} others[PLACES];
-	/* How often the mapping has changed. */
+	/* Numbers of pages that have nothing of what is watched, as they are mapped, each in the place of its lowest bits; with the mapping's. */
+	uint64_t others[PLACES];
+	/* How often it has changed, in the bits above a page's number; what is stored in long mode is stored after one. */
 	uint64_t mapping;
 } processors[PROCESSORS];
 static uint8_t *code;
@@ -58,22 +56,21 @@ static bool find(qemu_plugin_meminfo_t info, uint64_t address, uint64_t *physica
 /* QEMU calls for what is read, too. */
 static void wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
 {
-	const uint64_t length = 1ull << qemu_plugin_mem_size_shift(info), page = address / PAGE;
-	struct processor *self = &processors[processor % PROCESSORS];
-	uint64_t physical;
+	struct processor *const self = &processors[processor % PROCESSORS];
+	const uint64_t page = (address / PAGE & ((1ull << PAGE_BITS) - 1)) | self->mapping;
+	uint64_t length, physical;
 
-	if (self->others[page % PLACES].page == page + 1 && self->others[page % PLACES].mapping == self->mapping &&
-	    address % PAGE + length <= PAGE)
+	if (self->others[page % PLACES] == page &&
+	    (address % PAGE <= PAGE - STORE || address % PAGE + (1ull << qemu_plugin_mem_size_shift(info)) <= PAGE))
 		return;
+	length = 1ull << qemu_plugin_mem_size_shift(info);
 	if (!begun || !qemu_plugin_mem_is_store(info) || !find(info, address, &physical))
 		return;
 	physical += base;
 	if (meets(&watched, physical, length))
 		tell("wrote", (uint64_t)pc, address);
-	else if (!meets(&watched, physical - physical % PAGE, PAGE)) {
-		self->others[page % PLACES].page = page + 1;
-		self->others[page % PLACES].mapping = self->mapping;
-	}
+	else if (!meets(&watched, physical - physical % PAGE, PAGE))
+		self->others[page % PLACES] = page;
 }
 
 static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
@@ -87,8 +84,14 @@ static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64
 
 static void mapped(unsigned processor, void *data)
 {
+	struct processor *const self = &processors[processor % PROCESSORS];
+
 	(void)data;
-	processors[processor % PROCESSORS].mapping++;
+	self->mapping += 1ull << PAGE_BITS;
+	if (!self->mapping) {
+		memset(self->others, 0, sizeof self->others);
+		self->mapping = 1ull << PAGE_BITS;
+	}
 }
 
 /* Without its prefixes: what it is, in as many bytes as there are. */
