@@ -1,4 +1,5 @@
 import AutonMessages
+import SystemPackage
 
 /// A recorded run beside the mailbox and workspace in which it is repeated: where main stood then, found on main now.
 ///
@@ -26,9 +27,26 @@ package struct RecordedRun: Sendable {
         return try await start(before: first)
     }
 
-    /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge.
+    /// Whether it was recorded before it was done, so that what has no outcome in it is left for whoever goes on.
+    package var isUnfinished: Bool { Self.isUnfinished(recording.root) }
+
+    package static func isUnfinished(_ run: FilePath) -> Bool { Files.exists(run.appending("unfinished")) }
+
+    /// Why an attempt that the gate had accepted was refused at its merge; nil if it was not.
+    package func refusal(of task: TaskMessage) throws -> Reason? {
+        let next = try recording.find(TaskMessage.self, AttemptID(task: task.task, attempt: task.attempt + 1).description)?
+            .reasons
+        let reasons = try next ?? recording.find(Blocked.self, task.task)?.reasons ?? []
+        return reasons.last { $0.attempt == task.attempt && $0.stage == .merge }
+    }
+
+    /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge, unless it
+    /// had not come to that.
     package func isTurn(of task: String) async throws -> Bool {
-        guard let merge = try recording.find(Merge.self, task) else { return true }
+        guard let merge = try recording.find(Merge.self, task) else {
+            return !isUnfinished || recording.has(.blocked, task)
+                || recording.latestAttempt(of: task) > mailbox.latestAttempt(of: task)
+        }
         return try await commit(for: merge.baseTree) == workspace.main()
     }
 

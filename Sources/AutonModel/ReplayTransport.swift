@@ -34,7 +34,7 @@ package struct ReplayTransport: Transport {
     package func respond(to request: MessagesRequest, at turn: Turn) throws -> MessagesResponse {
         let recording = try recording(of: turn.conversation)
         guard turn.number <= recording.responses.count else {
-            throw AutonError(.badInput, "the recording ends before turn \(turn.number)", at: turn.conversation)
+            throw missing("the recording ends before turn \(turn.number)", at: turn.conversation)
         }
         if let drift = Self.drift(from: recording, to: request, turn: turn.number) {
             let message = "drift at \(turn.conversation) turn \(turn.number): \(drift)"
@@ -60,12 +60,19 @@ package struct ReplayTransport: Transport {
     /// Whether the run had a conversation of that name.
     package func has(_ conversation: String) -> Bool { Files.exists(path(of: conversation)) }
 
+    /// More is asked than was recorded.
+    private func missing(_ what: String, at place: String) -> AutonError {
+        RecordedRun.isUnfinished(run)
+            ? AutonError(.tryAgain, "the recorded run was stopped before that", at: place)
+            : AutonError(.badInput, what, at: place)
+    }
+
     private func path(of conversation: String) -> FilePath { run.appending("transcript").appending(conversation + ".jsonl") }
 
     package func recording(of conversation: String) throws -> Transcript {
         let path = path(of: conversation)
         guard Files.exists(path) else {
-            throw AutonError(.badInput, "the recording has no such conversation", at: path.string)
+            throw missing("the recording has no such conversation", at: path.string)
         }
         return try Transcript(reading: path)
     }

@@ -48,6 +48,23 @@ struct Agent {
         throw AutonError(.tryAgain, "main has not got to where the conversation starts from", at: conversation)
     }
 
+    /// Ends here if `transport` replays a run that was stopped before this conversation had an outcome: what was said is kept, for whoever
+    /// goes on, if main has the very tree that it speaks of.
+    func stopIfUnfinished<M: Message>(_ conversation: String, before outcome: M.Type, of name: String, _ transport: any Transport)
+        async throws
+    {
+        guard let replay = transport as? ReplayTransport, RecordedRun.isUnfinished(replay.run),
+            try Mailbox(replay.run).find(outcome, name) == nil
+        else { return }
+        let path = mailbox.transcript(conversation)
+        if replay.has(conversation), !Files.exists(path),
+            try await workspace.commitOnMain(withTree: replay.recordedBase(of: conversation)) != nil
+        {
+            try Files.replace(path, Files.read(replay.recording(of: conversation).path))
+        }
+        throw AutonError(.tryAgain, "the recorded run was stopped before that", at: conversation)
+    }
+
     /// Runs one conversation to its end.
     func converse(
         _ name: String, role: TeamRole, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,

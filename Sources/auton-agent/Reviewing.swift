@@ -27,6 +27,7 @@ extension Agent {
             let review = try await locked(reviewer) { [number] () -> Review? in
                 if let done = try mailbox.find(Review.self, name) { return done }
                 let transport = try options.openTransport(.reviewer, mailbox)
+                try await stopIfUnfinished(reviewer, before: Review.self, of: name, transport)
                 let tree = try await workspace.worktree(reviewer, commit: candidate.commit)
                 defer { try? tree.remove() }
                 let (ending, provenance) = try await converse(

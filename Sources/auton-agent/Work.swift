@@ -18,6 +18,7 @@ extension Agent {
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
             let role = TeamRole(task.role)
             let transport = try options.openTransport(role, mailbox)
+            try await stopIfUnfinished(task.name, before: Candidate.self, of: task.name, transport)
             let (base, baseTree) = try await base(of: task.name, transport: transport)
             if transport is ReplayTransport,
                 let candidate = try await rehearse(task, transport, base: base, baseTree: baseTree)

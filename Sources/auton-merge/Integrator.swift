@@ -62,6 +62,10 @@ struct Integrator {
                 details: found.details)
             return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
+        // A boot that took too long then may not now: the next attempt is what was recorded.
+        if let reason = try recorded?.refusal(of: task) {
+            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
+        }
         guard try await workspace.git.moveBranch("main", to: commit, from: main) else {
             throw AutonError(.tryAgain, "main was moved by somebody else meanwhile", at: workspace.root.string)
         }

@@ -1,4 +1,6 @@
 import AutonKit
+import AutonMessages
+import AutonModel
 import SystemPackage
 import TestSupport
 import Testing
@@ -65,6 +67,71 @@ import Testing
         record.environment["AUTON_WORKSPACE"] = "workspace"
         #expect(try await record.run().ending == .exited(0))
         #expect(try run.directory.read("runs/more/after") == "again\n")
+    }
+
+    /// A run that was recorded before it was done is replayed as far as it went, and can be gone on with from there.
+    @Test func aRunThatWasStopped() async throws {
+        let run = try await LoopRun(), place = "build/replay/stopped"
+        let whole = Self.runs.appending(Self.name), stopped = run.directory["runs/stopped"]
+        // When its headers were merged, and the author of lib-001 was at work.
+        let started = Set(
+            ["plan/1", "goal/1", "merge/headers-001"] + ["candidate", "verdict", "review"].map { "\($0)/headers-001.1" })
+        for kind in ["plan", "goal", "task", "merge", "candidate", "verdict", "review"] {
+            try Files.createDirectories(stopped.appending(kind))
+            for name in try Files.list(whole.appending(kind))
+            where kind == "task" ? name.hasSuffix(".1.json") : started.contains("\(kind)/\(name.dropLast(5))") {
+                try LoopRun.copy(whole.appending("\(kind)/\(name)"), to: stopped.appending("\(kind)/\(name)"))
+            }
+        }
+        try Files.createDirectories(stopped.appending("transcript"))
+        for name in ["plan-1", "headers-001.1", "headers-001.1.review"] {
+            try LoopRun.copy(whole.appending("transcript/\(name).jsonl"), to: stopped.appending("transcript/\(name).jsonl"))
+        }
+        try LoopRun.copy(whole.appending("goal.txt"), to: stopped.appending("goal.txt"))
+        for (name, text) in [("unfinished", "due"), ("tree", "gone"), ("progress.tsv", "run\t1\t\t\t0\t0\t")] {
+            try run.directory.write("runs/stopped/\(name)", text + "\n")
+        }
+        func auton(_ words: String..., model: String? = nil, runs: String = "runs") async throws -> CommandResult {
+            var command = run.command()
+            command.arguments += words
+            if words.first != "replay" {
+                command.environment["AUTON_MAILBOX"] = "\(place)/mailbox"
+                command.environment["AUTON_WORKSPACE"] = "\(place)/workspace"
+            }
+            if words.first == "record" { command.environment["AUTON_KERNEL"] = "kernel" }
+            command.environment["AUTON_RUNS"] = runs
+            command.environment["AUTON_MODEL"] = model
+            return try await command.run()
+        }
+        let other = try await auton("replay", "stopped")
+        #expect(other.ending == .exited(1) && other.errors.text == "auton: the recorded tree is gone\n", "\(other.errors.text)")
+
+        let mailbox = Mailbox(run.directory["\(place)/mailbox"])
+        let main = try #require(try mailbox.find(Merge.self, "headers-001")).tree
+        try run.directory.write("runs/stopped/tree", try await auton("status", "--tree").output.text)
+        // What the author had said was said on that tree.
+        let transcript = whole.appending("transcript/lib-001.1.jsonl")
+        let base = try #require(try Transcript(reading: transcript).opening).baseTree
+        let said = try Files.readText(transcript).replacing(base, with: main).split(separator: "\n").prefix(3)
+        try run.directory.write("runs/stopped/transcript/lib-001.1.jsonl", said.joined(separator: "\n") + "\n")
+        let outcome = try await auton("run", model: "replay:stopped")
+        #expect(outcome.ending == .exited(0), "\(outcome.errors.text)")
+        #expect(outcome.output.text.contains("\nas far as stopped was recorded; with a model it goes on from here"))
+        #expect(outcome.output.text.contains(", as recorded in stopped\n"))
+        #expect(try run.directory.read("\(place)/mailbox/log/progress") == "run\t1\t\t\t0\t0\t\n")
+
+        let model = "replay:\(Self.name)"
+        #expect(try await auton("agent", "lib-001", model: model, runs: Self.runs.string).ending == .exited(0))
+        let lines = try Files.readText(mailbox.transcript("lib-001.1")).split(separator: "\n")
+        #expect(lines.prefix(3) == said && lines.count > 3)
+
+        // It takes its own place.
+        try Files.createDirectories(run.directory["kernel"])
+        let recorded = try await auton("record", "stopped")
+        let words = "recorded in runs/stopped, as far as it went; the kernel is in kernel\n"
+        #expect(recorded.output.text == words, "\(recorded.errors.text)")
+        #expect(try Files.list(stopped.appending("candidate")) == ["headers-001.1.json", "lib-001.1.json"])
+        #expect(!Files.exists(stopped.appending("after")))
     }
 
     @Test func recordingsThatComeAfterOneAnother() async throws {
