@@ -82,6 +82,16 @@ static void harness_wrote(unsigned processor, qemu_plugin_meminfo_t info, uint64
 		tell("moved", (uint64_t)pc, address);
 }
 
+/* QEMU takes what is done by a function of its own, an atomic access where there are several processors, for the doing of the last
+ * instruction before that had something registered for it, if that ended a block: so those must have something, too. */
+static void ignored(unsigned processor, qemu_plugin_meminfo_t info, uint64_t address, void *pc)
+{
+	(void)processor;
+	(void)info;
+	(void)address;
+	(void)pc;
+}
+
 static void mapped(unsigned processor, void *data)
 {
 	struct processor *const self = &processors[processor % PROCESSORS];
@@ -130,6 +140,16 @@ static bool changes_nothing(const struct qemu_plugin_insn *insn)
 	       all[qemu_plugin_insn_size(insn) - 1] == 0;
 }
 
+/* With a prefix lock, or an exchange, which has no need of one. */
+static bool is_atomic(const struct qemu_plugin_insn *insn)
+{
+	const uint8_t *all = qemu_plugin_insn_data(insn);
+	uint8_t o[3];
+
+	operation(insn, o);
+	return o[0] == 0x86 || o[0] == 0x87 || memchr(all, 0xf0, qemu_plugin_insn_size(insn)) != NULL;
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
 	(void)id;
@@ -140,13 +160,14 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (maps(insn))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, mapped, 0, NULL);
 		if (!meets(&trusted, pc, 1)) {
-			if (!changes_nothing(insn))
-				qemu_plugin_register_vcpu_mem_cb(insn, wrote, 0, WRITES, (void *)pc);
+			qemu_plugin_register_vcpu_mem_cb(insn, changes_nothing(insn) ? ignored : wrote, 0, WRITES, (void *)pc);
 			continue;
 		}
 		begun = true;
 		if (meets(&own, pc, 1))
 			qemu_plugin_register_vcpu_mem_cb(insn, harness_wrote, 0, WRITES, (void *)pc);
+		else if (is_atomic(insn))
+			qemu_plugin_register_vcpu_mem_cb(insn, ignored, 0, WRITES, NULL);
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
 			tell("code", pc, pc);
 	}
