@@ -20,10 +20,19 @@ struct function {
 	enum { CLOSED, OPEN, LABEL, TEST } kind;
 };
 
+/* Where calls come back to, and how many have not. */
+struct place {
+	uint64_t pc;
+	unsigned calls;
+	bool is_tests;                                  /* they are calls of tests */
+};
+
 /* Instructions that are executed one after the other, and how the last one goes on. */
 struct block {
-	const struct function *function;
+	const struct function *function, *to;           /* to: where target is, if that is trusted */
 	uint64_t first, end, target;                    /* target: of the last, if it is told by the instruction; else 0 */
+	struct place *place;                            /* what calls come back to here; NULL: none that was among the first `places_known` */
+	size_t places_known;
 	enum { ONWARD, CALL, JUMP, RETURN } last;       /* JUMP: with a condition or without */
 	bool was_interrupted;
 };
@@ -34,12 +43,7 @@ static uint64_t calls, jump, sent;
 
 static uint64_t executed, seen;                         /* blocks of all code; up to the last of the trusted */
 static struct block *last;
-/* Where calls come back to, and how many have not; each in the place of its lowest bits, or behind. */
-static struct place {
-	uint64_t pc;
-	unsigned calls;
-	bool is_tests;                                  /* they are calls of tests */
-} places[PLACES];
+static struct place places[PLACES];                     /* each in the place of its lowest bits, or behind */
 static size_t places_count;
 static struct block **interrupted;                      /* each that ever was */
 static size_t interrupted_count;
@@ -90,11 +94,23 @@ static void call_made(const struct block *block)
 	place->is_tests = block->target == calls;
 }
 
-static bool comes_back(uint64_t pc)
+/* NULL if no call ever was to come back there. */
+static struct place *place_at(struct block *block)
 {
-	struct place *place = place_of(pc);
+	if (!block->place && block->places_known != places_count) {
+		struct place *place = place_of(block->first);
 
-	if (!place->pc || !place->calls)
+		block->place = place->pc ? place : NULL;
+		block->places_known = places_count;
+	}
+	return block->place;
+}
+
+static bool comes_back(struct block *block)
+{
+	struct place *place = place_at(block);
+
+	if (!place || !place->calls)
 		return false;
 	place->calls--;
 	return true;
@@ -105,7 +121,7 @@ static bool stays(const struct block *block)
 {
 	if (block->last == RETURN || block->first == jump)
 		return false;
-	return block->last == ONWARD || !block->target || function_at(block->target);
+	return block->last == ONWARD || !block->target || block->to;
 }
 
 /* Whether it goes on there if it is interrupted, before its last instruction or behind it. */
@@ -152,23 +168,24 @@ static bool begins_test(const struct block *now)
 }
 
 /* came: other code was executed since the last block. */
-static bool may_come(const struct block *now, bool came)
+static bool may_come(struct block *now, bool came)
 {
 	if (!came && last) {
 		if (now->first > last->first && now->first < last->end)
 			return true;                    /* QEMU cuts a block for input and output */
 		if (last->last == RETURN)
-			return comes_back(now->first);
+			return comes_back(now);
 		return last->last == ONWARD || last->target || begins_test(now) || goes_on(last, now);
 	}
-	return begins_test(now) || (is_start(now) && (now->function->kind == OPEN || now->function->kind == LABEL)) || comes_back(now->first) || goes_on_again(now);
+	return begins_test(now) || (is_start(now) && (now->function->kind == OPEN || now->function->kind == LABEL)) || comes_back(now) || goes_on_again(now);
 }
 
-static void follow_test(const struct block *now)
+static void follow_test(struct block *now)
 {
 	const uint64_t owner = now->function->owner;
+	const struct place *place = place_at(now);
 
-	if (place_of(now->first)->is_tests) {
+	if (place && place->is_tests) {
 		if (test.owner && (test.done || test.maybe))
 			fprintf(to, "done %" PRIx64 "\n", test.first);
 		memset(&test, 0, sizeof test);
@@ -178,13 +195,11 @@ static void follow_test(const struct block *now)
 		test.begins = false;
 	}
 	if (test.owner == owner) {
-		const struct function *to_function = now->target ? function_at(now->target) : NULL;
-
 		test.maybe = now->last == JUMP && !now->target;
-		if (now->last == RETURN || (now->last == JUMP && now->target && !to_function))
+		if (now->last == RETURN || (now->last == JUMP && now->target && !now->to))
 			test.done = true;
-		else if (now->last == JUMP && to_function && to_function->owner != owner && to_function->first == now->target)
-			test.owner = to_function->owner;        /* its end is another's */
+		else if (now->last == JUMP && now->to && now->to->owner != owner && now->to->first == now->target)
+			test.owner = now->to->owner;            /* its end is another's */
 	}
 	if (now->first == jump)
 		test.begins = true;
@@ -256,6 +271,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	block->first = qemu_plugin_tb_vaddr(tb);
 	block->end = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
 	classify(block, qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn));
+	block->to = block->target ? function_at(block->target) : NULL;
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_executed, 0, block);
 }
 
