@@ -28,6 +28,7 @@ struct BaseResult: Sendable {
         let trial = try await list.buildAndBoot(worktree.root, limits: limits)
         guard let record = trial?.record, !list.hasFailed else { return BaseResult(failure: list.failure) }
         try record.save(tree: tree, in: workspace)
+        try await BuildCache(workspace: workspace).keep(worktree.root, as: tree)
         return BaseResult(record: record)
     }
 }

@@ -3,8 +3,8 @@ import SystemPackage
 
 /// What trees of main were built to, for make to go on from where a candidate changes little.
 ///
-/// Only a merge's gate puts something here: of a tree that it built from nothing, by the user's Makefile, with no command of a
-/// model's. Make rebuilds what has another digest than before. That this comes to the same as a build from nothing is what
+/// Only a merge's gate puts something here, and whoever measures a base: of a tree that was built from nothing, by the user's Makefile,
+/// with no command of a model's. Make rebuilds what has another digest than before. That this comes to the same as a build from nothing is what
 /// the check `reproducible` sees whenever the same tree is built both ways.
 package struct BuildCache: Sendable {
     /// Trees kept; main has moved on from older ones.

@@ -160,6 +160,9 @@ import Testing
         let task = TaskMessage.sample(paths: ["tests/", "mm/"])
         let merged = try await main.judge(commit: first, base: base, task: task, purpose: "main")
         #expect(merged.accepted)
+        // So is what it was measured against.
+        let builds = BuildCache(workspace: ws.workspace)
+        #expect(builds.kept(try await ws.workspace.git.tree(of: base)) != nil)
         try await ws.git.run("update-ref", "refs/heads/main", first)
         let kept = ws.workspace.cache.appending("build-\(merged.tree)")
         // As if another compiler had made it: whoever builds on it has this object.
