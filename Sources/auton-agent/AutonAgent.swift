@@ -64,9 +64,9 @@ struct AutonAgent: AsyncParsableCommand {
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
             // What agents try waits for the gate, on which everybody waits; testers' experiments, of which there are many, for the others'.
             // Linux has a niceness for each thread; new ones have that of whoever makes them.
-            for thread in try Files.list("/proc/self/task") {
-                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(thread) ?? 0, part == .tester ? 10 : 5)
-            }
+            let process = __priority_which_t(PRIO_PROCESS.rawValue)
+            let niceness = max(getpriority(process, 0), part == .tester ? 10 : 5)
+            for thread in try Files.list("/proc/self/task") { setpriority(process, id_t(thread) ?? 0, niceness) }
             let agent = Agent(
                 mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
