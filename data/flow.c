@@ -35,6 +35,7 @@ struct block {
 	size_t places_known;
 	enum { ONWARD, CALL, JUMP, RETURN } last;       /* JUMP: with a condition or without */
 	bool was_interrupted;
+	bool is_plain;                                  /* goes on to the next, or where the instruction says, within its function, and no test begins by that */
 };
 
 static struct function *functions;
@@ -205,12 +206,10 @@ static void follow_test(struct block *now)
 		test.begins = true;
 }
 
-static void block_executed(unsigned processor, void *data)
+static __attribute__((noinline)) void follow(struct block *now)
 {
-	struct block *const now = data;
 	const bool came = executed != seen + 1;
 
-	(void)processor;
 	seen = executed;
 	if (came && last && stays(last))
 		was_left(last);
@@ -220,6 +219,19 @@ static void block_executed(unsigned processor, void *data)
 	if (now->last == CALL)
 		call_made(now);
 	last = now;
+}
+
+/* Most of what following takes is taken here. From within a function to within it: there is nothing to see. */
+static void block_executed(unsigned processor, void *data)
+{
+	struct block *const now = data;
+
+	(void)processor;
+	if (executed == seen + 1 && last && last->is_plain && now->is_plain && !now->place && now->places_known == places_count) {
+		seen = executed;
+		last = now;
+	} else
+		follow(now);
 }
 
 /* How a block goes on after its last instruction, of which there may be a part only: that is executed by the next block. */
@@ -272,6 +284,7 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	block->end = qemu_plugin_insn_vaddr(insn) + qemu_plugin_insn_size(insn);
 	classify(block, qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn));
 	block->to = block->target ? function_at(block->target) : NULL;
+	block->is_plain = block->first != jump && (block->last == ONWARD || (block->last == JUMP && block->to && block->to->owner == function->owner));
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_executed, 0, block);
 }
 
