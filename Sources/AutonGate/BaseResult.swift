@@ -25,7 +25,7 @@ struct BaseResult: Sendable {
         let worktree = try await workspace.worktree(name, commit: commit)
         defer { try? worktree.remove() }
         var list = Checklist()
-        let trial = try await list.buildAndBoot(worktree.root, limits: limits)
+        let trial = try await list.buildAndBoot(worktree.root, isBase: true, limits: limits)
         guard let record = trial?.record, !list.hasFailed else { return BaseResult(failure: list.failure) }
         try record.save(tree: tree, in: workspace)
         try await BuildCache(workspace: workspace).keep(worktree.root, as: tree)

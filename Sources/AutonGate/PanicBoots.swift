@@ -87,12 +87,13 @@ extension Checklist {
         }
         guard !trial.panics.isEmpty else { return skip(CheckName.panics, because: "the kernel has none") }
         let more = demand.machines.filter { $0.path == .pvh && $0.processors > 1 }
-        let boots = PanicBoots(tree: tree, panics: trial.panics, machines: [Machine()] + more, limits: limits)
-        let failures = try await boots.failures()
+        let machines = [Machine()] + more, left = trial.failedPanics == nil ? machines : more
+        let boots = PanicBoots(tree: tree, panics: trial.panics, machines: left, limits: limits)
+        let failures = try await (trial.failedPanics ?? []) + boots.failures()
         add(
             CheckName.panics,
             failure: failures.first.map { failures.count == 1 ? $0.line : "\($0.line), and \(failures.count - 1) more" },
-            passed: Text.count(trial.panics.count, "panic") + " on " + boots.machines.map(\.name).joined(separator: ", "),
+            passed: Text.count(trial.panics.count, "panic") + " on " + machines.map(\.name).joined(separator: ", "),
             evidence: failures.first?.evidence ?? [])
     }
 }

@@ -15,6 +15,8 @@ struct Trial: Sendable {
     var hasMultiboot2: Bool
     /// What the kernel has to end in a panic, suite.name, in order.
     var panics: [String]
+    /// Those that did not on a machine with one processor; nil if they have not been booted yet.
+    var failedPanics: [PanicBoots.Failure]?
 
     /// What is kept of one that was good; nil if it was not.
     var record: TreeRecord? {
@@ -28,13 +30,14 @@ extension Checklist {
     /// Time passes in the first boot as on any machine, and that one is believed of the tests, and looked on from outside: in the two that count
     /// instructions, at once after it, no interrupt comes at another place than before, so that a kernel could pass there
     /// that fails now and then everywhere else. What one image takes in instructions is always the same: it is not measured
-    /// again if it is known.
+    /// again if it is known. What is to end in a panic is booted where a processor has nothing to do meanwhile.
     ///
     /// - Parameters:
     ///   - known: what was seen of this tree before; nil for nothing.
     ///   - expectsFailure: measure only what has booted well; else all boots are begun at once, which takes less time.
+    ///   - isBase: its panics are not of interest.
     mutating func buildAndBoot(
-        _ directory: FilePath, known: TreeRecord? = nil, expectsFailure: Bool = false, limits: RunLimits
+        _ directory: FilePath, known: TreeRecord? = nil, expectsFailure: Bool = false, isBase: Bool = false, limits: RunLimits
     ) async throws -> Trial? {
         let build = try await Build.run(in: directory, limits: limits)
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
@@ -58,6 +61,10 @@ extension Checklist {
             CheckName.boot, failure: boot.failure,
             passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
             evidence: boot.evidence)
+        let panics = elf?.panics ?? [], expectsPanics = !hasFailed && boot.intrusion == nil && !expectsFailure && !isBase
+        async let failedPanics =
+            expectsPanics
+            ? PanicBoots(tree: directory, panics: panics, machines: [Machine()], limits: limits).failures() : nil
         var counts: InstructionCounts?
         if let known, isKnown, !hasFailed {
             counts = known.counts
@@ -81,7 +88,7 @@ extension Checklist {
         }
         return Trial(
             image: digest, boot: boot, counts: hasFailed ? nil : counts, sections: sizes,
-            hasMultiboot2: elf?.hasMultiboot2 ?? false, panics: elf?.panics ?? [])
+            hasMultiboot2: elf?.hasMultiboot2 ?? false, panics: panics, failedPanics: hasFailed ? nil : try await failedPanics)
     }
 
     /// Why a check was skipped that the same image has passed.
