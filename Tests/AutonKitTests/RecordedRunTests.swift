@@ -74,4 +74,33 @@ import Testing
         #expect(try await !run.isTurn(of: "boot-001"))
         #expect(try await run.isTurn(of: "boot-002"))
     }
+
+    /// What a busy machine refused then is refused again, and nothing else.
+    @Test func aRefusalAtAMergeIsFollowed() throws {
+        let planned = PlannedTask(
+            id: "boot-001", title: "t", role: .developer, subsystem: "boot", description: "d", paths: ["boot/"], depends: [],
+            accept: [])
+        let task = TaskMessage(planned)
+        #expect(try run.refusal(of: task) == nil)
+        let reason = Reason(attempt: 1, stage: .merge, summary: "too slow", details: [])
+        let next = task.next(because: reason)
+        try recording.file(next)
+        #expect(try run.refusal(of: task) == reason)
+        #expect(try run.refusal(of: next) == nil)
+        try recording.file(
+            Blocked(
+                task: "boot-001", attempts: 2, reasons: [reason, Reason(attempt: 2, stage: .review, summary: "no", details: [])]))
+        #expect(try run.refusal(of: next) == nil, "not at its merge")
+    }
+
+    /// Of a run that was stopped nothing is merged that it had not merged, unless it is to be refused.
+    @Test func whereARunWasStopped() async throws {
+        #expect(!run.isUnfinished)
+        try directory.write("recording/unfinished", "due\n")
+        #expect(run.isUnfinished)
+        #expect(try await run.isTurn(of: "boot-001"))
+        #expect(try await !run.isTurn(of: "lib-009"))
+        try recording.file(Blocked(task: "lib-009", attempts: 1, reasons: []))
+        #expect(try await run.isTurn(of: "lib-009"))
+    }
 }
