@@ -37,18 +37,16 @@ package struct BuildCache: Sendable {
     func keep(_ checkout: FilePath, as tree: String) async throws {
         let target = place(tree)
         if Files.exists(target) { return }
-        let draft = target.appending(".\(UInt64.random(in: 0 ... .max)).tmp", toLastComponent: true)
-        do {
-            try Files.copyTree(checkout.appending("build"), to: draft)
-            _ = try Files.renameNew(draft, to: target)
-        } catch {
-            try? Files.removeTree(draft)
-            throw error
-        }
+        // In the checkout, with which it goes whatever happens.
+        let draft = checkout.appending(".kept")
+        try Files.removeTree(draft)
+        try Files.copyTree(checkout.appending("build"), to: draft)
+        _ = try Files.renameNew(draft, to: target)
         let log = try await workspace.git.run("log", "--first-parent", "--max-count=\(Self.kept)", "--format=%T", "main")
         let names = Set(log.split(separator: "\n").map { "build-\($0)" } + ["build-\(tree)"])
+        // Somebody else may be about to remove the same, or have it.
         for name in try Files.list(workspace.cache) where name.hasPrefix("build-") && !names.contains(name) {
-            try Files.removeTree(workspace.cache.appending(name))
+            try? Files.removeTree(workspace.cache.appending(name))
         }
     }
 }
