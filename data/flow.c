@@ -5,8 +5,7 @@
  * in hexadecimal, each PC once, `done PC` whenever a test comes back whose function begins there and had come to its end, and last of all `end`.
  *
  * `functions` is a file with all functions of that code, by address, a line each: FIRST SIZE OWNER KIND; owner is the function that it is a
- * part of, kind is below. `calls` is the function that calls a test, by a jump at `jump`; `sent` is another label that is jumped to; a function
- * at `twice`, of which there may be some, may come back more often than it is called. For machines with one processor: what is
+ * part of, kind is below. `calls` is the function that calls a test, by a jump at `jump`. For machines with one processor: what is
  * executed is counted without a lock. */
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +39,7 @@ struct block {
 
 static struct function *functions;
 static size_t functions_count;
-static uint64_t calls, jump, sent;
+static uint64_t calls, jump;
 
 static uint64_t executed, seen;                         /* blocks of all code; up to the last of the trusted */
 static struct block *last;
@@ -136,7 +135,7 @@ static bool goes_on(const struct block *block, const struct block *now)
 	case CALL:
 		return !block->target && (is_start(now) || now->function->kind == LABEL);
 	case JUMP:
-		return block->target ? pc == block->end : now->function->owner == block->function->owner || is_start(now) || pc == sent;
+		return block->target ? pc == block->end : now->function->owner == block->function->owner || is_start(now);
 	default:
 		return pc == block->end;
 	}
@@ -322,12 +321,10 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 			calls = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "jump=", 5) == 0)
 			jump = strtoull(value, NULL, 16);
-		else if (strncmp(argv[i], "sent=", 5) == 0)
-			sent = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "to=", 3) == 0)
 			to = fopen(value, "w");
 	}
-	if (!good || !to || !calls || !jump || !sent)
+	if (!good || !to || !calls || !jump)
 		return 1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 	qemu_plugin_register_atexit_cb(id, ended, NULL);

@@ -14,7 +14,7 @@ struct qemu_plugin_insn;
 struct qemu_plugin_hwaddr;
 
 /* Which accesses to memory a callback is for. */
-enum { WRITES = 2 };
+enum { READS = 1, WRITES = 2, ACCESSES = 3 };
 
 /* What may be done without a call. */
 enum { ADD = 0 };

@@ -40,7 +40,7 @@ struct HarnessFlow: Sendable {
         let code = elf.code
         guard let harness = elf.range("__harness_text_start", "__harness_text_end"),
             let calls = code.first(where: { harness.contains($0.address) && $0.name == "harness_call" })?.address,
-            let jump = elf.address(of: "harness_calls"), let sent = elf.address(of: "report_sent")
+            let jump = elf.address(of: "harness_calls")
         else { return nil }
         let functions = elf.functions, globals = elf.globals, typed = Set(functions.map(\.address))
         // Its labels are places within its functions.
@@ -54,7 +54,7 @@ struct HarnessFlow: Sendable {
         let all = (ofHarness + (acceptance ?? [])).sorted { $0.address < $1.address }
         table = all.map(\.line).joined()
         tests = Set(all.filter { $0.kind == .test }.map(\.address))
-        words = [("calls", calls), ("jump", jump), ("sent", sent)].map { "\($0)=\(String($1, radix: 16))" }
+        words = [("calls", calls), ("jump", jump)].map { "\($0)=\(String($1, radix: 16))" }
         names = code
     }
 

@@ -2,16 +2,14 @@
 enum HarnessNames {
     /// What `harness/internal.h` shares among the harness's files.
     static let privateNames: Set<String> = [
-        "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_name", "report_run", "report_end",
-        "report_fresh_line",
-        "order_begin", "order_compare", "fw_cfg_present", "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr",
-        "harness_memcpy",
-        "harness_memmove",
+        "report_bytes", "report_char", "report_text", "report_raw", "report_unsigned", "report_value", "report_name",
+        "report_run", "report_end", "report_fresh_line", "order_begin", "order_compare", "fw_cfg_present",
+        "fw_cfg_number", "fw_cfg_bytes", "fw_cfg_string", "harness_addr", "harness_memcpy", "harness_memmove",
         "harness_memset", "harness_memcmp", "harness_strlen", "harness_strcmp", "harness_bss_head", "harness_bss_tail",
-        "harness_init_count", "harness_init_seen", "harness_call", "harness_calls", "harness_ticks", "harness_level_ticks",
-        "harness_ready_ticks", "harness_table", "harness_gdt",
-        "harness_idt", "harness_cli", "harness_restore", "harness_flags", "harness_rdmsr", "harness_wrmsr", "harness_random",
-        "harness_seed", "harness_outb", "harness_outw", "harness_inb", "harness_running", "harness_result", "harness_beside",
+        "harness_init_count", "harness_init_seen", "harness_call", "harness_called", "harness_calls", "harness_ticks",
+        "harness_level_ticks", "harness_ready_ticks", "harness_table", "harness_gdt", "harness_idt", "harness_cli",
+        "harness_restore", "harness_flags", "harness_rdmsr", "harness_wrmsr", "harness_random", "harness_seed",
+        "harness_outb", "harness_outw", "harness_inb", "harness_running", "harness_result", "harness_beside",
         "harness_number",
     ]
     /// How private names begin: the Makefile refuses to link what calls any such function of another file.

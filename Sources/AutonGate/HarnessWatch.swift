@@ -44,8 +44,9 @@ struct HarnessWatch: Sendable {
     /// - Parameters:
     ///   - image: where QEMU finds the image.
     ///   - output: the file that the plugin writes.
-    func arguments(plugin: String, image: String, output: String) -> [String] {
-        ["-plugin", (["file=\(plugin)", "to=\(output)", "image=\(image)"] + words).joined(separator: ",")]
+    ///   - others: what it is to be told besides.
+    func arguments(plugin: String, image: String, output: String, and others: [String]) -> [String] {
+        ["-plugin", (["file=\(plugin)", "to=\(output)", "image=\(image)"] + words + others).joined(separator: ",")]
     }
 
     /// What the plugin has seen, in words; empty if all was well to the end.

@@ -3,35 +3,32 @@ import SystemPackage
 
 /// Looks on from outside of the machine while a kernel runs: the report comes from the harness, and the harness is left alone.
 struct Oversight: Sendable {
-    private static let log = "witness", kernelInside = "/kernel.elf"
+    private static let kernelInside = "/kernel.elf"
 
     /// The ELF image that is to be seen at work, whatever loads it.
     private let kernel: FilePath
-    private let witness: Witness?
-    private let watch: HarnessWatch?
-    /// Of a machine with one processor.
-    private let flow: HarnessFlow?
-    private let isAlone: Bool
+    /// Nil if the image does not tell where its harness is. A machine with several processors has no flow to follow.
+    private let eyes: (witness: Witness, watch: HarnessWatch, flow: HarnessFlow?)?
 
     /// - Parameter machine: where it is going to be booted.
     init(of kernel: FilePath, on machine: Machine) throws {
         self.kernel = kernel
-        let elf = ELFImage(try Files.read(kernel))
-        witness = elf.flatMap(Witness.init)
-        watch = elf.flatMap(HarnessWatch.init)
-        isAlone = machine.processors == 1
-        flow = isAlone ? elf.flatMap(HarnessFlow.init) : nil
+        guard let elf = ELFImage(try Files.read(kernel)), let witness = Witness(elf), let watch = HarnessWatch(elf) else {
+            eyes = nil
+            return
+        }
+        let flow = HarnessFlow(elf), isAlone = machine.processors == 1
+        eyes = isAlone && flow == nil ? nil : (witness, watch, isAlone ? flow : nil)
     }
 
     /// What QEMU needs to have for it, in the directory of the boot too.
     func prepare(_ sandbox: inout Sandbox) async throws {
-        // A witness says a kilobyte of each byte.
-        if witness != nil { sandbox.limits.fileSize = 512 << 20 }
-        if watch != nil {
-            sandbox.readable.append((outside: kernel, inside: Self.kernelInside))
-            try await QEMUPlugin.compile(HarnessWatch.source, to: sandbox.directory)
-        }
-        guard let flow else { return }
+        guard let eyes else { return }
+        // The witness has three characters for each byte, and a line for each test.
+        sandbox.limits.fileSize = 4 * Boot.outputLimit
+        sandbox.readable.append((outside: kernel, inside: Self.kernelInside))
+        try await QEMUPlugin.compile(HarnessWatch.source, to: sandbox.directory)
+        guard let flow = eyes.flow else { return }
         let functions = sandbox.directory.appending(HarnessFlow.functions)
         try Files.write(functions, Array(flow.table.utf8), sync: false)
         try Worktree.handOver(functions)
@@ -40,23 +37,22 @@ struct Oversight: Sendable {
 
     /// What QEMU is to be told.
     func arguments(in sandbox: Sandbox) -> [String] {
+        guard let eyes else { return [] }
         let inside = { (name: String) in sandbox.inside(sandbox.directory.appending(name)) }
-        return (witness?.arguments(log: inside(Self.log)) ?? [])
-            + (watch?.arguments(
-                plugin: inside(HarnessWatch.plugin), image: sandbox.inside(kernel), output: inside(HarnessWatch.output)) ?? [])
-            + (flow?.arguments(inside) ?? [])
+        let watch = eyes.watch.arguments(
+            plugin: inside(HarnessWatch.plugin), image: sandbox.inside(kernel), output: inside(HarnessWatch.output),
+            and: eyes.witness.arguments(output: inside(Witness.output)))
+        return watch + (eyes.flow?.arguments(inside) ?? [])
     }
 
     /// What was seen in a boot: whether the harness has sent what was reported, and what was done to it; the latter is empty if nothing was.
     func findings(_ reported: [UInt8], in directory: FilePath) throws -> (origin: BootReport.Origin, tampering: [String]) {
-        guard let witness, let watch, flow != nil || !isAlone else {
-            return (.unknown, ["the image does not tell where its harness is"])
-        }
+        guard let eyes else { return (.unknown, ["the image does not tell where its harness is"]) }
         let bytes = { (name: String) in try Boot.bytes(of: directory.appending(name)) }
-        let events = try witness.events(in: bytes(Self.log))
+        let events = Witness.events(in: try bytes(Witness.output))
         let called = events.compactMap { event in if case .called(let function) = event { function } else { nil } }
-        let written = try watch.findings(bytes(HarnessWatch.output))
-        let entered = try flow?.findings(bytes(HarnessFlow.output), called: called) ?? []
-        return (witness.origin(of: reported, events), written + entered)
+        let written = try eyes.watch.findings(bytes(HarnessWatch.output))
+        let entered = try eyes.flow?.findings(bytes(HarnessFlow.output), called: called) ?? []
+        return (eyes.witness.origin(of: reported, events), written + entered)
     }
 }

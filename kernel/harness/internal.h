@@ -162,6 +162,7 @@ void harness_beside(const struct ktest *const *tests, size_t total, bool (*is_ch
 
 /* ---- COM2 ---- */
 
+extern uint8_t report_bytes[256];                /* each is written to where such a byte is sent */
 void report_char(char c);
 void report_text(const char *text);             /* anything that is not printable ASCII becomes '?' */
 void report_raw(const char *text);              /* our own literals */

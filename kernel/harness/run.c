@@ -227,10 +227,11 @@ static _Noreturn void refuse(const char *why)
 	harness_exit(HARNESS_FAIL);
 }
 
-/* Calls a test or benchmark. The gate sees from outside of the machine which function that is whenever the processor comes to
- * harness_calls; why the jump is indirect, report.c says. */
+/* Calls a test or benchmark. The gate sees from outside of the machine which function that is by what the processor reads at
+ * harness_called, and that it goes there from harness_calls, which begins a block of QEMU's because the jump to it is indirect. */
 void harness_call(void (*run)(uint64_t n), uint64_t n);
-__asm__(".text\nharness_call:\n\tmov %rdi, %rax\n\tmov %rsi, %rdi\n\tlea harness_calls(%rip), %rcx\n\tjmp *%rcx\n"
+__asm__(".text\nharness_call:\n\tmov %rdi, %rax\n\tmov %rsi, %rdi\n\tlea harness_calls(%rip), %rcx\n"
+	"\t.globl harness_called\nharness_called:\n\tmovzbl (%rax), %edx\n\tjmp *%rcx\n"
 	"\t.globl harness_calls\nharness_calls:\n\tjmp *%rax\n");
 
 /* `# kind suite.name value`. It comes after the result, when what was measured no longer runs: what a test prints of
