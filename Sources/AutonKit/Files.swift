@@ -84,7 +84,7 @@ package enum Files {
 
     /// Renames unless the target exists; false if it does.
     package static func renameNew(_ from: FilePath, to path: FilePath) throws -> Bool {
-        if auton_rename_new(from.string, path.string) == 0 { return true }
+        if from.withPlatformString({ from in path.withPlatformString { auton_rename_new(from, $0) } }) == 0 { return true }
         if errno == EEXIST { return false }
         let code = Errno(rawValue: errno)
         return try failing("cannot file", at: path) { throw code }
@@ -145,19 +145,20 @@ package enum Files {
         func remove(_ place: FilePath) throws {
             guard let type = type(of: place) else { return }
             if type == S_IFDIR {
-                if access(place.string, R_OK | W_OK | X_OK) != 0 { chmod(place.string, 0o700) }
-                for name in try list(place) {
-                    let inside = place.appending(name)
-                    if inside.string.utf8.count < longestPath { try remove(inside) } else { try lift(inside) }
+                unlock(place, to: 0o700)
+                for inside in try children(place) {
+                    if inside.length < longestPath { try remove(inside) } else { try lift(inside) }
                 }
             }
-            try failing("cannot remove", at: place) { try posix(Glibc.remove(place.string)) }
+            try failing("cannot remove", at: place) { try posix(place.withPlatformString { Glibc.remove($0) }) }
         }
         // To the top, to be removed there after the rest.
         func lift(_ place: FilePath) throws {
             let top = path.appending(".deep.\(lifted)", toLastComponent: true)
             lifted += 1
-            try failing("cannot remove", at: path) { try posix(rename(place.string, top.string)) }
+            try failing("cannot remove", at: path) {
+                try posix(place.withPlatformString { place in top.withPlatformString { rename(place, $0) } })
+            }
             left.append(top)
         }
         while let top = left.popLast() { try remove(top) }
@@ -166,33 +167,45 @@ package enum Files {
     /// Bytes; with a name after it, which may have 255, it is still one that the kernel takes.
     package static let longestPath = Int(PATH_MAX) - 512
 
+    /// Makes a directory of ours accessible again if it is not, to whoever asks for it.
+    package static func unlock(_ directory: FilePath, to mode: mode_t) {
+        directory.withPlatformString { if access($0, R_OK | W_OK | X_OK) != 0 { chmod($0, mode) } }
+    }
+
     /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
     package static func copyTree(_ source: FilePath, to target: FilePath) throws {
         switch type(of: source) {
         case S_IFDIR:
             try createDirectories(target)
-            for name in try list(source) { try copyTree(source.appending(name), to: target.appending(name)) }
+            for inside in try children(source) {
+                try copyTree(inside, to: inside.lastComponent.map(target.appending) ?? target)
+            }
         case S_IFREG: try write(target, try read(source), sync: false)
         default: break
         }
     }
 
-    /// The names in a directory, sorted; empty if there is no such directory.
-    package static func list(_ path: FilePath) throws -> [String] {
-        guard let directory = opendir(path.string) else {
+    /// What is in a directory, sorted by name, whatever bytes that has; empty if there is no such directory.
+    package static func children(_ path: FilePath) throws -> [FilePath] {
+        guard let directory = path.withPlatformString({ opendir($0) }) else {
             if errno == ENOENT { return [] }
             let code = Errno(rawValue: errno)
             return try failing("cannot list", at: path) { throw code }
         }
         defer { closedir(directory) }
-        var names: [String] = []
+        var names: [FilePath.Component] = []
         while let entry = readdir(directory) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath.Component(platformString: $0) }
             }
-            if name != "." && name != ".." { names.append(name) }
+            if let name, name.kind == .regular { names.append(name) }
         }
-        return names.sorted()
+        return names.sorted { $0.string < $1.string }.map { path.appending($0) }
+    }
+
+    /// The names in a directory, sorted; empty if there is no such directory.
+    package static func list(_ path: FilePath) throws -> [String] {
+        try children(path).compactMap { $0.lastComponent?.string }
     }
 
     /// Whether there is no room, or next to none, for a file where `path` is.
@@ -205,13 +218,13 @@ package enum Files {
     package static func exists(_ path: FilePath) -> Bool { type(of: path) != nil }
     package static func isDirectory(_ path: FilePath) -> Bool {
         var status = stat()
-        return stat(path.string, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        return path.withPlatformString { stat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     /// The file type bits of what is at `path` itself, links not followed.
     package static func type(of path: FilePath) -> mode_t? {
         var status = stat()
-        return lstat(path.string, &status) == 0 ? status.st_mode & S_IFMT : nil
+        return path.withPlatformString { lstat($0, &status) } == 0 ? status.st_mode & S_IFMT : nil
     }
 
     /// The absolute form of a path that was given relative to the working directory.

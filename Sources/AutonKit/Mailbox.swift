@@ -100,7 +100,8 @@ package struct Mailbox: Sendable {
 
     /// All messages of a kind in the order of their names; what is none is set aside and the rest goes on.
     package func all<M: Message>(_ type: M.Type) throws -> [M] {
-        try Files.list(root.appending(M.kind.rawValue)).compactMap { file in
+        try Files.children(root.appending(M.kind.rawValue)).compactMap { path in
+            let file = path.lastComponent?.string ?? ""
             // A dropped goal is a text file until `auton-plan` takes it up.
             if M.kind == .goal && !file.hasSuffix(".json") { return nil }
             do {
@@ -110,7 +111,7 @@ package struct Mailbox: Sendable {
                 // It cannot be read now, which says nothing about what is in it.
                 throw error
             } catch {
-                setAside("\(M.kind.rawValue)/\(file)", because: Self.explain(error))
+                setAside("\(M.kind.rawValue)/\(file)", at: path, because: Self.explain(error))
                 return nil
             }
         }
@@ -154,8 +155,8 @@ package struct Mailbox: Sendable {
     /// - Parameters:
     ///   - file: relative, such as `goal/1.json`.
     ///   - quietly: an error that says so follows.
-    package func setAside(_ file: String, because reason: String, quietly: Bool = false) {
-        let source = root.appending(file)
+    package func setAside(_ file: String, at path: FilePath? = nil, because reason: String, quietly: Bool = false) {
+        let source = path ?? root.appending(file)
         // Another reader may have done it.
         guard Files.exists(source) else { return }
         let name = file.replacing("/", with: "-")

@@ -28,11 +28,11 @@ package struct Worktree: Sendable {
     /// Gives what a sandboxed command must be able to change to the user that it runs as.
     package static func handOver(_ path: FilePath) throws {
         guard Sandbox.changesUser else { return }
-        guard lchown(path.string, Sandbox.user, Sandbox.user) == 0 else {
+        guard path.withPlatformString({ lchown($0, Sandbox.user, Sandbox.user) }) == 0 else {
             throw AutonError(.badConfiguration, "cannot change owner: \(Errno(rawValue: errno))", at: path.string)
         }
         if Files.type(of: path) == S_IFDIR {
-            for name in try Files.list(path) { try handOver(path.appending(name)) }
+            for inside in try Files.children(path) { try handOver(inside) }
         }
     }
 
@@ -46,15 +46,14 @@ package struct Worktree: Sendable {
     /// Removes what git would take for a repository inside this one, which would become a submodule, and what it
     /// refuses to store, and unlocks the rest: whoever works in the directory must not be able to make it fail.
     private static func removeUnstorable(_ directory: FilePath) throws {
-        for name in try Files.list(directory) {
-            let path = directory.appending(name)
-            switch (Files.type(of: path), name.lowercased()) {
+        for path in try Files.children(directory) {
+            switch (Files.type(of: path), path.lastComponent?.string.lowercased()) {
             case (_, ".git"), (S_IFLNK, ".gitmodules"): try Files.removeTree(path)
-            case (S_IFDIR, _) where path.string.utf8.count < Files.longestPath:
-                if access(path.string, R_OK | W_OK | X_OK) != 0 { chmod(path.string, 0o755) }
+            case (S_IFDIR, _) where path.length < Files.longestPath:
+                Files.unlock(path, to: 0o755)
                 try removeUnstorable(path)
             case (S_IFREG, _):
-                if access(path.string, R_OK) != 0 { chmod(path.string, 0o644) }
+                path.withPlatformString { if access($0, R_OK) != 0 { chmod($0, 0o644) } }
             case (S_IFLNK, _): break
             default: try Files.removeTree(path)
             }

@@ -67,6 +67,17 @@ import Testing
         #expect(try directory.contents() == ["outside/precious": "keep"])
     }
 
+    /// A name may be of any bytes but 0 and a slash.
+    @Test func removesWhatHasNoNameInUTF8() throws {
+        try Files.createDirectories(directory["tree/sub"])
+        for name in ["tree/\u{1}.c", "tree/sub/\u{1}"] {
+            let bytes = directory[name].string.utf8.map { $0 == 1 ? CChar(bitPattern: 0xff) : CChar(bitPattern: $0) } + [0]
+            #expect(close(creat(bytes, 0o644)) == 0)
+        }
+        try Files.removeTree(directory["tree"])
+        #expect(!Files.exists(directory["tree"]))
+    }
+
     @Test func directoriesAreMadeWhereTheyAreMissing() async throws {
         try Files.createDirectories(directory["a/b/c"])
         try Files.createDirectories(directory["a/b/c"])

@@ -122,6 +122,16 @@ import Testing
         #expect(found == ["000000 boot/entry.asm", "100644 boot/git~1", "100644 boot/new.asm"])
     }
 
+    /// Git stores it; that it does not land is the gate's affair.
+    @Test func aNameThatIsNotUTF8StopsNobody() async throws {
+        let name = tree.root.appending("boot").string.utf8.map { CChar(bitPattern: $0) } + [0x2f, CChar(bitPattern: 0xff), 0]
+        #expect(close(creat(name, 0o644)) == 0)
+        #expect(try await added() == ["100644 boot/\u{fffd}"])
+        try Worktree.handOver(tree.root)
+        try tree.remove()
+        #expect(!Files.exists(tree.root))
+    }
+
     @Test func lockedFilesAndDirectoriesAreUnlocked() async throws {
         try plant("boot/locked/new.asm", "nop\n")
         try plant("boot/unreadable.asm", "nop\n")

@@ -55,6 +55,14 @@ import Testing
         #expect(reports.lines.withLock { $0.count } == 1)
     }
 
+    @Test func whatHasNoNameInUTF8IsSetAside() throws {
+        let bytes = directory["mailbox/plan/"].string.utf8.map { CChar(bitPattern: $0) }
+        #expect(close(creat(bytes + [0x2f, CChar(bitPattern: 0xff)] + ".json".utf8.map { CChar($0) } + [0], 0o644)) == 0)
+        #expect(try mailbox.all(Plan.self).isEmpty)
+        #expect(try Files.list(directory["mailbox/plan"]) == [])
+        #expect(try directory.read("mailbox/dead/plan-\u{fffd}.json") == "")
+    }
+
     @Test func aWrongNameIsToldWithTheRightOnes() throws {
         let error = try #require(throws: DecodingError.self) {
             try JSONDecoder().decode([Role].self, fromJSON: Array(#"["wizard"]"#.utf8))
