@@ -33,6 +33,7 @@ package struct FilesRule: DiffRule {
         if !path.utf8.allSatisfy(isPlain) || parts.contains(where: { $0.hasPrefix("-") }) {
             faults.append("its name is not made of letters, digits and . _ + - alone")
         }
+        if parts.contains(where: { ["", ".", ".."].contains($0) }) { faults.append("its name leads elsewhere") }
         if parts.contains(where: { $0.lowercased().hasPrefix(".git") }) { faults.append("git would take orders from it") }
         return faults
     }

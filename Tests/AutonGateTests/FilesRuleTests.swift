@@ -34,6 +34,10 @@ import Testing
         #expect(violations(path) == ["\(path): git would take orders from it"])
     }
 
+    @Test(arguments: ["../config", "lib/../../x.c", "/tmp/x.c", "lib//x.c", "./x.c"]) func elsewhere(path: String) {
+        #expect(violations(path) == ["\(path): its name leads elsewhere"])
+    }
+
     @Test func anEmptyDirectory() {
         #expect(FilesRule().violations(in: .made("mm/.gitkeep", to: "")) == [])
         #expect(FilesRule().violations(in: .made("mm/.gitkeep", to: "x")).count == 1)
