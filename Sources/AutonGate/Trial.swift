@@ -82,7 +82,8 @@ extension Checklist {
                 let tests = Text.count(measurement.counts.tests.count, "test")
                 add(
                     CheckName.counters, failure: measurement.failure,
-                    passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same",
+                    passed: "\(tests) and \(Text.count(measurement.counts.benches.count, "benchmark")), twice the same"
+                        + (measurement.doubt.map { "; not so when booted before: \($0)" } ?? ""),
                     evidence: measurement.evidence)
             }
         }
