@@ -66,7 +66,12 @@ struct AutonAgent: AsyncParsableCommand {
             // Linux has a niceness for each thread; new ones have that of whoever makes them.
             let process = __priority_which_t(PRIO_PROCESS.rawValue)
             let niceness = max(getpriority(process, 0), part == .tester ? 10 : 5)
-            for thread in try Files.list("/proc/self/task") { setpriority(process, id_t(thread) ?? 0, niceness) }
+            // Until none is left: another may have made one meanwhile.
+            while case let eager = try Files.list("/proc/self/task").compactMap({ id_t($0) }).filter({
+                getpriority(process, $0) < niceness
+            }), !eager.isEmpty {
+                for thread in eager { setpriority(process, thread, niceness) }
+            }
             let agent = Agent(
                 mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
