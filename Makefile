@@ -11,7 +11,8 @@ KERNEL ?=
 
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
-SWIFT_FLAGS := -c release --static-swift-stdlib
+# The same on a terminal as in a pipe: SwiftPM builds all again where colours are to be other ones.
+SWIFT_FLAGS := -c release --static-swift-stdlib --no-color-diagnostics
 # To the programs through the environment, so that a path or goal may hold any character.
 export AUTON_GOAL := $(GOAL)
 FRONT := run watch status boot kernel replay provenance
