@@ -181,7 +181,8 @@ package struct Gate: Sendable {
         defer { copy.remove() }
         var list = Checklist()
         var judgement = Judgement(commit: "", tree: "")
-        if let trial = try await list.buildAndBoot(copy.root, limits: limits) {
+        list.add(FilesRule.name, failure: copy.leftOut.first, passed: "", evidence: copy.leftOut)
+        if !list.hasFailed, let trial = try await list.buildAndBoot(copy.root, limits: limits) {
             judgement.take(trial)
             if !list.hasFailed { try list.checkConsole(trial.boot.consoleLines, tree: copy.root) }
             if !list.hasFailed {
@@ -191,8 +192,8 @@ package struct Gate: Sendable {
             if !list.hasFailed { try await list.checkPanics(of: trial, base: nil, in: copy.root, demands.boots, limits) }
         }
         list.skipRest(of: [
-            CheckName.build, CheckName.boot, CheckName.origin, CheckName.counters, CheckName.console, CheckName.boots,
-            CheckName.panics,
+            FilesRule.name, CheckName.build, CheckName.boot, CheckName.origin, CheckName.counters, CheckName.console,
+            CheckName.boots, CheckName.panics,
         ])
         judgement.checks = list.checks
         return judgement

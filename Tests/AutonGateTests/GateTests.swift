@@ -1,5 +1,6 @@
 import AutonKit
 import AutonMessages
+import Glibc
 import SystemPackage
 import Testing
 
@@ -286,6 +287,15 @@ import Testing
         #expect(!Files.exists(good.path.appending("build")))
         let empty = try Temporary()
         await #expect(throws: AutonError.self) { try await Gate.judge(directory: empty.path) }
+        // What is not copied is not judged, so it may not be there.
+        symlink("/etc/passwd", good.path.appending("tests/users.c").string)
+        mkfifo(good.path.appending("tests/pipe.c").string, 0o644)
+        let odd = try await Gate.judge(directory: good.path)
+        #expect(
+            odd.checks.first { $0.name == "files" }?.evidence == [
+                "tests/pipe.c: neither file nor directory", "tests/users.c: a symbolic link",
+            ])
+        #expect(!odd.accepted)
     }
 
     @Test func theConsole() async throws {
