@@ -1,9 +1,10 @@
-/* The kernel's main line, from entry code's call to the idle loop; and what the loader told, kept. */
+/* The kernel's main line, from entry code's call to the end of the start-up thread; and what the loader told, kept. */
 #include "boot.h"
 #include "console.h"
 #include "harness.h"
 #include "panic.h"
 #include "printf.h"
+#include "sched.h"
 #include "string.h"
 
 enum { RSDP_REVISION = 15, RSDP_OLD_SIZE = 20, RSDP_NEW_SIZE = 36 };
@@ -69,6 +70,5 @@ _Noreturn void kernel_main(enum boot_path path, uint64_t info_phys)
 	kprintf("ready\n");
 	harness_run();                  /* returns unless this is a test boot */
 
-	for (;;)
-		__asm__ volatile("hlt" : : : "memory");
+	thread_exit(0);                 /* what there is to do is other threads' */
 }
