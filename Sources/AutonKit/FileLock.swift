@@ -20,10 +20,8 @@ package final class FileLock {
     /// Takes the lock, or returns nil if another process holds it.
     package init?(trying path: FilePath) throws {
         file = try Self.open(path)
-        if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 {
-            try? file.close()
-            return nil
-        }
+        // Closed by deinit, which runs for a value that comes to nothing, too.
+        if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 { return nil }
     }
 
     deinit {

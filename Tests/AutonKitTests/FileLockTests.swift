@@ -1,4 +1,5 @@
 import AutonKit
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -14,6 +15,16 @@ import Testing
         #expect(try FileLock(trying: directory["lock/b"]) != nil)
         held.release()
         #expect(try FileLock(trying: path) != nil)
+    }
+
+    /// A descriptor that is closed twice may be another thread's the second time.
+    @Test func whoDoesNotGetItClosesNothingElse() async throws {
+        let path = directory["lock"]
+        let held = try FileLock(path)
+        let tries = Task.detached { for _ in 0..<3_000 { _ = try FileLock(trying: path) } }
+        for _ in 0..<300_000 { try FileDescriptor.open("/dev/null", .readOnly).close() }
+        try await tries.value
+        held.release()
     }
 
     @Test func readersShareIt() throws {
