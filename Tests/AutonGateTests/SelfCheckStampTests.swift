@@ -16,7 +16,11 @@ import Testing
         #expect(try await !stamp().isThere)
         try await stamp().leave()
         #expect(try await stamp().isThere)
-        // What is not of the protected side that it uses is none of its business.
+        // Where they lie is nobody's business, nor is what is not of the protected side that it uses.
+        let elsewhere = (kernel: try Temporary(), corpus: try Temporary())
+        try Files.copyTree(kernel.path, to: elsewhere.kernel.path)
+        try Files.copyTree(corpus.path, to: elsewhere.corpus.path)
+        #expect(try await SelfCheckStamp(corpus: elsewhere.corpus.path, kernel: elsewhere.kernel.path).isThere)
         try kernel.write(["lib/new.c": "int x;\n"])
         #expect(try await stamp().isThere)
         try kernel.write(["harness/new.c": "\n"])

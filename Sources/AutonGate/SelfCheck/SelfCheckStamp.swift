@@ -2,7 +2,7 @@ import AutonKit
 import SystemPackage
 
 /// Remembers that the self-check was passed by exactly these programs, tools, corpus and protected files: a file named by the
-/// digest of them all, in the user's cache directory, where nothing that a model wrote can reach.
+/// digest of them all, wherever they lie, in the user's cache directory, where nothing that a model wrote can reach.
 package struct SelfCheckStamp: Sendable {
     private let path: FilePath?
 
@@ -14,15 +14,13 @@ package struct SelfCheckStamp: Sendable {
             path = nil
             return
         }
-        var files: [FilePath] = ["/proc/self/exe", try Sandbox.supervisor]
-        for root in [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [
-            HarnessWatch.source, HarnessFlow.source,
-        ] + QEMUPlugin.headers {
-            try Self.collect(root, &files)
-        }
+        var files: [(path: FilePath, name: String)] = [("/proc/self/exe", "program"), (try Sandbox.supervisor, "supervisor")]
+        let roots = [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [HarnessWatch.source, HarnessFlow.source]
+        for (number, root) in (roots + QEMUPlugin.headers).enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
-        let digests = try await Self.sha256sum(files.map(\.string))
-        path = directory.appending(try await Self.sha256sum([], input: digests + tools).prefix(64).description)
+        let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
+        let inputs = zip(digests, files).map { "\($0)  \($1.name)\n" }.joined()
+        path = directory.appending(try await Self.sha256sum([], input: inputs + tools).prefix(64).description)
     }
 
     package var isThere: Bool { path.map(Files.exists) ?? false }
@@ -40,9 +38,9 @@ package struct SelfCheckStamp: Sendable {
         return (environment("XDG_CACHE_HOME").map { FilePath($0) } ?? home)?.appending("auton/self-check")
     }
 
-    private static func collect(_ path: FilePath, _ files: inout [FilePath]) throws {
-        guard Files.isDirectory(path) else { return files.append(path) }
-        for name in try Files.list(path).sorted() { try collect(path.appending(name), &files) }
+    private static func collect(_ path: FilePath, _ name: String, _ files: inout [(path: FilePath, name: String)]) throws {
+        guard Files.isDirectory(path) else { return files.append((path, name)) }
+        for inside in try Files.list(path) { try collect(path.appending(inside), "\(name)/\(inside)", &files) }
     }
 
     /// What the tools say of themselves.
