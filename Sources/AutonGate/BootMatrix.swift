@@ -14,8 +14,6 @@ struct BootMatrix: Sendable {
 
     /// As many as a build has compilers.
     private static let atOnce = 2
-    /// Tests that go by the clock are not to be believed in what fails where others have more of the machine than this.
-    private static let busy = 0.2
 
     var tree: FilePath
     var trial: Trial
@@ -30,14 +28,12 @@ struct BootMatrix: Sendable {
         let machines = demand.machines.filter { $0 != Machine() }
         let others = OthersShare()
         var boots = try await concurrently(machines, atOnce: Self.atOnce) { try await boot(on: $0, demand) }
-        let share = others.share
-        guard share > Self.busy else { return boots }
+        guard let excuse = others.excuse else { return boots }
         for (index, machine) in machines.enumerated() where boots[index].result.outcome == .failed {
             let first = boots[index].result.detail
             boots[index] = try await boot(on: machine, demand)
             guard boots[index].result.outcome == .passed else { continue }
-            boots[index].result.detail =
-                "at the second go, as others had \(Int(share * 100)) % of the machine; at first: \(first)"
+            boots[index].result.detail = "\(excuse); at first: \(first)"
         }
         return boots
     }

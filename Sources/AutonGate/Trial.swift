@@ -52,14 +52,15 @@ extension Checklist {
         let measure = { @Sendable in try await Measurement.take(of: build.image, seconds: limits.bootSeconds) }
         // Ended with this function if nobody asks for it.
         async let begun = isKnown || expectsFailure ? nil : measure()
-        let boot =
+        let (boot, excuse) = try await BootReport.believed {
             try await isKnown
-            ? Boot(image: build.image, seconds: limits.bootSeconds).run()
-            : BootReport.ofWatched(build.image, seconds: limits.bootSeconds)
+                ? Boot(image: build.image, seconds: limits.bootSeconds).run()
+                : .ofWatched(build.image, seconds: limits.bootSeconds)
+        }
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
-            passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : ""),
+            passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : "") + excuse,
             evidence: boot.evidence)
         let panics = elf?.panics ?? [], expectsPanics = !hasFailed && boot.intrusion == nil && !expectsFailure && !isBase
         async let failedPanics =
@@ -120,6 +121,17 @@ extension Checklist {
 }
 
 extension BootReport {
+    /// The boot that tests are judged by. What they failed in while others had the machine they may do once more.
+    ///
+    /// - Returns: the boot, and what is to be said of it if it is the second.
+    static func believed(_ boot: () async throws -> BootReport) async throws -> (BootReport, excuse: String) {
+        let others = OthersShare(), first = try await boot()
+        guard first.ending == .failed, first.report.problems.isEmpty, let excuse = others.excuse,
+            case let second = try await boot(), second.failure == nil, second.intrusion == first.intrusion
+        else { return (first, "") }
+        return (second, "; \(excuse); at first: \(first.failure ?? "")")
+    }
+
     /// A boot that is looked on from outside of the machine.
     static func ofWatched(_ image: FilePath, seconds: Double) async throws -> BootReport {
         var boot = Boot(image: image, seconds: seconds)

@@ -1,5 +1,6 @@
 import AutonKit
 import Glibc
+import SystemPackage
 import Testing
 
 @testable import AutonGate
@@ -15,6 +16,40 @@ import Testing
         // Until a twentieth of the machine's time was its, however busy that is.
         while others.share < 0.05 { try await Task.sleep(for: .milliseconds(20)) }
         kill(spinner, SIGKILL)
+    }
+
+    @Test(arguments: [true, false]) func whatFailsMeanwhileIsBootedOnceMore(passesThen: Bool) async throws {
+        var images: [FilePath] = [], kernels: [Temporary] = []
+        for value in [1, passesThen ? 0 : 2] {
+            let code = "KTEST(zz, clock) { KASSERT_EQ(\(value), 0); }"
+            let kernel = try await Temporary.builtKernel(["tests/hostile.c": Scaffold.hostile(code)])
+            let build = try await Build.run(in: kernel.path)
+            try #require(build.succeeded, "\(build.diagnostics)")
+            images.append(build.image)
+            kernels.append(kernel)
+        }
+        // Nobody's children: the shell ends, and they go on, on all processors.
+        let spin = "for i in $(seq $(nproc)); do sh -c 'echo $$; exec >/dev/null 2>&1; while :; do :; done' & done"
+        let result = try await Command("sh", ["-c", "(\(spin)) | head -n $(nproc)"]).run()
+        let spinners = Text.lines(result.output.text).compactMap { pid_t($0) }
+        defer { for spinner in spinners { kill(spinner, SIGKILL) } }
+        let (boot, excuse) = try await BootReport.believed {
+            try await Boot(image: images.removeFirst(), seconds: 30).run()
+        }
+        #expect(!spinners.isEmpty && images.isEmpty)
+        #expect(boot.failure == (passesThen ? nil : "1 test failed: zz.clock"))
+        #expect(excuse.hasPrefix("; at the second go, as others had ") == passesThen, "\(excuse)")
+        #expect(excuse.hasSuffix(" % of the machine; at first: 1 test failed: zz.clock") == passesThen, "\(excuse)")
+    }
+
+    @Test func whatRunsIsOursTheSame() async throws {
+        let others = OthersShare(), start = ContinuousClock.now
+        async let spinner = Command("timeout", ["2", "sh", "-c", "while :; do :; done"]).run()
+        try await Task.sleep(for: .seconds(1))
+        let seconds = start.duration(to: .now).seconds * Double(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        // It had a tenth of that second at least.
+        #expect(others.share <= 1 - 0.1 / seconds)
+        _ = try await spinner
     }
 
     @Test func whatWasWaitedForIsOurs() async throws {
