@@ -15,8 +15,9 @@ package struct SelfCheckStamp: Sendable {
             return
         }
         var files: [(path: FilePath, name: String)] = [("/proc/self/exe", "program"), (try Sandbox.supervisor, "supervisor")]
-        let roots = [corpus] + ["harness", "Makefile", "kernel.ld"].map(kernel.appending) + [HarnessWatch.source, HarnessFlow.source]
-        for (number, root) in (roots + QEMUPlugin.headers).enumerated() { try Self.collect(root, "\(number)", &files) }
+        let protected = ["harness", "Makefile", "kernel.ld"].map(kernel.appending)
+        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source] + QEMUPlugin.headers
+        for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
         let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
         let inputs = zip(digests, files).map { "\($0)  \($1.name)\n" }.joined()
