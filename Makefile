@@ -44,7 +44,7 @@ help:
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
 	@echo 'make kernel                          build the kernel in kernel/'
 	@echo 'make deps | build | test | lint      Debian packages; programs, whose gate proves itself; tests; style'
-	@echo 'make interactions                    find every interaction that is planted in Tests/Interactions'
+	@echo 'make interactions [CASES=NAME,...]   find the interactions that are planted in Tests/Interactions'
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make bench-compose [ARGS="8 64"]     what a composition check costs, by the number of tasks'
@@ -97,7 +97,7 @@ lint:
 
 # Every case of Tests/Interactions; `make test` has some.
 interactions: deps
-	@AUTON_INTERACTIONS=all swift test --no-parallel --filter InteractionsTests
+	@AUTON_INTERACTIONS=$(or $(CASES),all) swift test --no-parallel --filter InteractionsTests
 
 bench: programs
 	@scripts/bench

@@ -10,9 +10,13 @@ import Testing
     private static let corpus = Program.package.appending("Tests/Interactions")
     /// All of them take minutes: `make interactions`.
     private static let some = ["global-lock"]
-    private static let wantsAll = environment("AUTON_INTERACTIONS") == "all"
-    static let names =
-        wantsAll ? try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }.sorted() : some
+    private static let wanted = environment("AUTON_INTERACTIONS")
+    static let names: [String] =
+        switch wanted {
+        case nil: some
+        case "all": try! Files.list(corpus).filter { Files.isDirectory(corpus.appending($0)) }
+        case let names?: names.split(separator: ",").map(String.init)
+        }
     private static let planted = names.filter { !$0.hasPrefix("clean-") }
 
     /// What a case's `expect` says; README of the corpus has the words.
@@ -56,7 +60,7 @@ import Testing
     }
 
     /// With one of the guilty left out nothing is to be found.
-    @Test(.enabled(if: wantsAll, "make interactions"), arguments: planted) func theOthersAreClean(_ name: String) async throws {
+    @Test(.enabled(if: wanted != nil, "make interactions"), arguments: planted) func theOthersAreClean(_ name: String) async throws {
         let place = Self.corpus.appending(name)
         let (workspace, tasks) = try await prepare(place)
         let guilty = Expectation(try Files.readText(place.appending("expect"))).guilty
