@@ -60,7 +60,8 @@ import Testing
     }
 
     /// With one of the guilty left out nothing is to be found.
-    @Test(.enabled(if: wanted != nil, "make interactions"), arguments: planted) func theOthersAreClean(_ name: String) async throws {
+    @Test(.enabled(if: wanted != nil, "make interactions"), arguments: planted)
+    func theOthersAreClean(_ name: String) async throws {
         let place = Self.corpus.appending(name)
         let (workspace, tasks) = try await prepare(place)
         let guilty = Expectation(try Files.readText(place.appending("expect"))).guilty
