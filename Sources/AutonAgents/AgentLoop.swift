@@ -18,6 +18,10 @@ package struct AgentLoop {
     package var maxTurns: Int
     /// Waited for before calls are made: what the tools work on may be made while the model thinks.
     package var ready: @Sendable () async throws -> Void = {}
+    /// Called with the number of the request whose reply's calls are made, before the record has their results.
+    package var made: @Sendable (Int) async throws -> Void = { _ in }
+    /// The last request whose reply's calls need not be made again, since what the tools work on is as they left it; 0 for none.
+    package var resumed = 0
 
     package init(conversation: Conversation, tools: [any AgentTool], closing: any AgentTool, maxTurns: Int) {
         self.conversation = conversation
@@ -57,13 +61,18 @@ package struct AgentLoop {
             var notes: [String] = []
             var results: [ContentBlock] = []
             var failed = false
-            if !calls.isEmpty { try await ready() }
+            let known = conversation.turn <= resumed ? conversation.results(ofCallsIn: conversation.turn) : [:]
+            if calls.contains(where: { known[$0.id] == nil }) { try await ready() }
             for call in calls {
                 // What comes last may be cut off in the middle.
-                let output =
-                    isCutOff && call == calls.last
-                    ? .error("Your reply was cut off here, so this call was not made. Make it again, in smaller parts.")
-                    : try await self.output(of: call, afterFailure: failed)
+                let output: ToolOutput =
+                    if let result = known[call.id] {
+                        ToolOutput(text: result.content, isError: result.isError)
+                    } else if isCutOff && call == calls.last {
+                        .error("Your reply was cut off here, so this call was not made. Make it again, in smaller parts.")
+                    } else {
+                        try await self.output(of: call, afterFailure: failed)
+                    }
                 if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
                 failed = failed || output.isError
                 results.append(.toolResult(ToolResult(toolUseID: call.id, content: output.text, isError: output.isError)))
@@ -74,6 +83,7 @@ package struct AgentLoop {
                     "You have made the same call of \(call.name) three times with the same result. Try something else, or call \(closing.definition.name)."
                 )
             }
+            if conversation.turn > resumed { try await made(conversation.turn) }
             if calls.isEmpty && isCutOff {
                 notes.append("Your reply was cut off at its token limit. Go on from where it stopped.")
             } else if calls.isEmpty {

@@ -8,7 +8,8 @@ package final class Conversation {
     private let report: (String) -> Void
     private(set) package var transcript: Transcript
     private var history: History
-    private var turn = 0
+    /// The request that was sent last, counted from 1; of a turn that the model paused there are several.
+    package private(set) var turn = 0
     /// Times in a row that a model may pause its turn before that counts as an error.
     private static let maxPauses = 10
 
@@ -44,6 +45,15 @@ package final class Conversation {
             response = try await exchange([])
         }
         return response
+    }
+
+    /// What the calls of the reply to a request came to, as the record has it, by the calls' ids; none if it was not come to that.
+    package func results(ofCallsIn turn: Int) -> [String: ToolResult] {
+        guard turn < transcript.requests.count else { return [:] }
+        let results = transcript.requests[turn].flatMap(\.content).compactMap { block -> ToolResult? in
+            if case .toolResult(let result) = block { result } else { nil }
+        }
+        return Dictionary(results.map { ($0.toolUseID, $0) }) { first, _ in first }
     }
 
     package var name: String { transcript.opening?.conversation ?? transcript.path.string }

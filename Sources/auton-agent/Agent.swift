@@ -66,9 +66,11 @@ struct Agent {
     }
 
     /// Runs one conversation to its end.
+    ///
+    /// - Parameter prepare: tells the loop of what the tools work on.
     func converse(
         _ name: String, role: TeamRole, task: String, tools: [any AgentTool], closing: any AgentTool, baseTree: String,
-        transport: any Transport, ready: @escaping @Sendable () async throws -> Void = {}
+        transport: any Transport, prepare: (inout AgentLoop) async throws -> Void = { _ in }
     ) async throws -> (ending: AgentEnding, provenance: Provenance) {
         let place = workspace.place(of: name)
         let facts = [
@@ -85,7 +87,7 @@ struct Agent {
             opening, at: mailbox.transcript(name), transport: transport, window: options.window(role)
         ) { complain($0) }
         var loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
-        loop.ready = ready
+        try await prepare(&loop)
         let ending = try await loop.run(task: task)
         return (ending, try await conversation.transcript.provenance())
     }

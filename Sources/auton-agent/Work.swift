@@ -45,14 +45,22 @@ extension Agent {
         let earlier = task.attempt > 1 ? try await startFromEarlier(task, base: base, checkout.value) : nil
         let root = workspace.place(of: task.name)
         let directory = ConfinedDirectory(root, writable: task.paths)
+        let checkpoints = Checkpoints(git: workspace.git, name: task.name)
         let (ending, provenance) = try await Sandbox(root).enter { sandbox in
             let tools = readingTools(directory) + writingTools(directory) + runningTools(sandbox, limits)
             let finish = Finish { try await refusals(of: checkout.value.writeTree(), base: base, paths: task.paths) }
             return try await converse(
                 task.name, role: role, task: taskText(task, earlier), tools: tools, closing: finish, baseTree: baseTree,
                 transport: transport
-            ) { _ = try await checkout.value }
+            ) { loop in
+                loop.ready = { _ = try await checkout.value }
+                loop.made = { try await checkpoints.keep(checkout.value, after: $0) }
+                // The results of the last calls may be what the kill came before.
+                let told = loop.conversation.transcript.requests.count - 1
+                if told > 0 { loop.resumed = try await checkpoints.restore(checkout.value, upTo: told) }
+            }
         }
+        try await checkpoints.remove()
         return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
     }
 

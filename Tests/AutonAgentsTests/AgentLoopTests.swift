@@ -1,6 +1,7 @@
 import AutonAgents
 import AutonKit
 import AutonModel
+import Synchronization
 import TestSupport
 import Testing
 
@@ -68,6 +69,35 @@ import Testing
         #expect(
             run.news == [["ERROR Not called: text is missing; txt is not known."], ["ERROR Not called: summary is too short."]])
         #expect(run.ending == .finished(["summary": "s"]))
+    }
+
+    /// Counts how often it was called with what.
+    private final class Counter: AgentTool {
+        let definition = Tool("count", "Count it.", ["text": ["type": "string"]])
+        let times = Mutex<[String: Int]>([:])
+        func call(_ input: JSONValue) -> ToolOutput {
+            times.withLock { $0[input["text"]?.string ?? "", default: 0] += 1 }
+            return .error("counted")
+        }
+    }
+
+    /// The third call's result is not in the record, as if a kill had come before it.
+    @Test func whatIsThereIsNotMadeAgain() async throws {
+        let counter = Counter(), replies = ["a", "b", "c"].map { reply(("count", ["text": .string($0)])) }
+        func made(resumed: Int) async throws -> [Int] {
+            let made = Mutex<[Int]>([]), transport = ScriptedTransport(replies)
+            let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: transport) { Issue.record("\($0)") }
+            var loop = AgentLoop(conversation: conversation, tools: [counter], closing: Finish(), maxTurns: 3)
+            loop.resumed = resumed
+            loop.made = { turn in made.withLock { $0.append(turn) } }
+            _ = try await loop.run(task: "Do it.")
+            return made.withLock { $0 }
+        }
+        #expect(try await made(resumed: 0) == [1, 2, 3])
+        #expect(try await made(resumed: 2) == [3])
+        #expect(counter.times.withLock { $0 } == ["a": 1, "b": 1, "c": 2])
+        #expect(try await made(resumed: 0) == [1, 2, 3])
+        #expect(counter.times.withLock { $0 } == ["a": 2, "b": 2, "c": 3])
     }
 
     @Test func anUnknownToolIsAnsweredWithThoseThereAre() async throws {
