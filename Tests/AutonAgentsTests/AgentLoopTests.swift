@@ -86,7 +86,9 @@ import Testing
         let counter = Counter(), replies = ["a", "b", "c"].map { reply(("count", ["text": .string($0)])) }
         func made(resumed: Int) async throws -> [Int] {
             let made = Mutex<[Int]>([]), transport = ScriptedTransport(replies)
-            let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: transport) { Issue.record("\($0)") }
+            let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: transport) {
+                Issue.record("\($0)")
+            }
             var loop = AgentLoop(conversation: conversation, tools: [counter], closing: Finish(), maxTurns: 3)
             loop.resumed = resumed
             loop.made = { turn in made.withLock { $0.append(turn) } }

@@ -20,7 +20,8 @@ import Testing
             try run.directory.write("input/answers/lib-001.1.\(turn).json", text)
         }
         #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
-        try answer(1, ("shell", ["command": "mkdir lib; echo \"/* $(od -An -N8 -tx1 /dev/urandom) */\" >lib/work.c; cat lib/work.c"]))
+        try answer(
+            1, ("shell", ["command": "mkdir lib; echo \"/* $(od -An -N8 -tx1 /dev/urandom) */\" >lib/work.c; cat lib/work.c"]))
         try answer(2, ("shell", ["command": "echo 'int work;' >>lib/work.c; od -An -N8 -tx1 /dev/urandom"]))
         // The third answer is not there yet.
         #expect(try await run.auton("agent", "lib-001").status != 0)
