@@ -32,12 +32,12 @@ package struct RecordedRun: Sendable {
 
     package static func isUnfinished(_ run: FilePath) -> Bool { Files.exists(run.appending("unfinished")) }
 
-    /// Why an attempt that the gate had accepted was refused at its merge; nil if it was not.
-    package func refusal(of task: TaskMessage) throws -> Reason? {
+    /// Why an attempt was refused at a stage; nil if it was not.
+    package func refusal(of task: TaskMessage, at stage: Reason.Stage) throws -> Reason? {
         let next = try recording.find(TaskMessage.self, AttemptID(task: task.task, attempt: task.attempt + 1).description)?
             .reasons
         let reasons = try next ?? recording.find(Blocked.self, task.task)?.reasons ?? []
-        return reasons.last { $0.attempt == task.attempt && $0.stage == .merge }
+        return reasons.last { $0.attempt == task.attempt && $0.stage == stage }
     }
 
     /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge, unless it

@@ -44,7 +44,8 @@ struct AutonMerge: AsyncParsableCommand {
             sandbox.apply()
             try Gate.requireTools()
             let workspace = try settings.openWorkspace()
-            let recorded = try recording(settings, mailbox).map { RecordedRun($0, repeatedIn: mailbox, workspace) }
+            let recording = try settings.recording(named: schedule, repeatedIn: mailbox)
+            let recorded = recording.map { RecordedRun($0, repeatedIn: mailbox, workspace) }
             let integrator = Integrator(
                 mailbox: mailbox, workspace: workspace, limits: settings.sandbox.limits, demands: settings.gate.mergeDemands,
                 maxAttempts: settings.team.attempts,
@@ -72,22 +73,6 @@ struct AutonMerge: AsyncParsableCommand {
             try await workspace.updateCheckout()
             return refused ? .refused : .done
         }
-    }
-
-    /// The recorded run that is repeated; nil if none is.
-    private func recording(_ settings: Settings, _ mailbox: Mailbox) throws -> Mailbox? {
-        if let named = schedule ?? environment("AUTON_SCHEDULE") { return Mailbox(FilePath(named)) }
-        func isLive() throws -> Bool { try settings.model.auth == .none || APIKey.find(settings) != nil }
-        let uri = try settings.model.uri ?? (isLive() ? "" : "replay:01-minimal-boot"), scheme = "replay:"
-        guard uri.hasPrefix(scheme) else { return nil }
-        let run = String(uri.dropFirst(scheme.count))
-        for place in [FilePath(settings.paths.runs).appending(run), FilePath(run)]
-        where Files.isDirectory(place.appending("plan")) {
-            let recording = Mailbox(place)
-            let plan = try mailbox.find(Plan.self, "1"), recorded = try recording.find(Plan.self, "1")
-            return plan?.tasks == recorded?.tasks ? recording : nil
-        }
-        return nil
     }
 
     /// The tasks whose next stage is the merge, each after what it depends on.

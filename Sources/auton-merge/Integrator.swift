@@ -63,7 +63,7 @@ struct Integrator {
             return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
         // A boot that took too long then may not now: the next attempt is what was recorded.
-        if let reason = try recorded?.refusal(of: task) {
+        if let reason = try recorded?.refusal(of: task, at: .merge) {
             return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
         guard try await workspace.git.moveBranch("main", to: commit, from: main) else {

@@ -9,12 +9,20 @@ struct Desk {
     let mailbox: Mailbox
     let gate: Gate
     let maxAttempts: Int
+    /// The run that is repeated; nil if none is.
+    let recorded: RecordedRun?
 
     /// The verdict on an attempt, and for a rejection one line that says what it led to. A verdict that is filed
     /// stands: killed after filing it and run again, this makes up for what was left.
+    ///
+    /// What a run that is repeated rejected (a boot that took too long then may not now) is followed by the attempt that was recorded.
     func judge(_ task: TaskMessage) async throws -> (verdict: Verdict, consequence: String?) {
         let verdict = try await verdict(on: task)
-        guard !verdict.accepted else { return (verdict, nil) }
+        guard !verdict.accepted else {
+            guard let reason = try recorded?.refusal(of: task, at: .gate) else { return (verdict, nil) }
+            let consequence = try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts)
+            return (verdict, "it was rejected when it was recorded, \(consequence)")
+        }
         return (verdict, try mailbox.refuse(task, because: reason(for: verdict), maxAttempts: maxAttempts))
     }
 

@@ -154,10 +154,14 @@ struct Validate: AsyncParsableCommand {
         for name in names {
             do {
                 let task = try mailbox.attempt(named: name)
-                let desk = Desk(mailbox: mailbox, gate: try gate(settings), maxAttempts: settings.team.attempts)
+                let gate = try gate(settings)
+                let recording = try settings.recording(repeatedIn: mailbox)
+                let desk = Desk(
+                    mailbox: mailbox, gate: gate, maxAttempts: settings.team.attempts,
+                    recorded: recording.map { RecordedRun($0, repeatedIn: mailbox, gate.workspace) })
                 let (verdict, consequence) = try await desk.judge(task)
                 try Report(json: json).print(verdict, of: verdict.name, consequence: consequence)
-                if !verdict.accepted && status == .done { status = .refused }
+                if consequence != nil && status == .done { status = .refused }
             } catch let error as AutonError {
                 complain(error.description)
                 if status == .done || status == .refused { status = error.status }

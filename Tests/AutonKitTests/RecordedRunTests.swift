@@ -76,21 +76,22 @@ import Testing
     }
 
     /// What a busy machine refused then is refused again, and nothing else.
-    @Test func aRefusalAtAMergeIsFollowed() throws {
+    @Test func aRefusalIsFollowed() throws {
         let planned = PlannedTask(
             id: "boot-001", title: "t", role: .developer, subsystem: "boot", description: "d", paths: ["boot/"], depends: [],
             accept: [])
         let task = TaskMessage(planned)
-        #expect(try run.refusal(of: task) == nil)
+        #expect(try run.refusal(of: task, at: .merge) == nil)
         let reason = Reason(attempt: 1, stage: .merge, summary: "too slow", details: [])
         let next = task.next(because: reason)
         try recording.file(next)
-        #expect(try run.refusal(of: task) == reason)
-        #expect(try run.refusal(of: next) == nil)
+        #expect(try run.refusal(of: task, at: .merge) == reason)
+        #expect(try run.refusal(of: next, at: .merge) == nil)
         try recording.file(
             Blocked(
                 task: "boot-001", attempts: 2, reasons: [reason, Reason(attempt: 2, stage: .review, summary: "no", details: [])]))
-        #expect(try run.refusal(of: next) == nil, "not at its merge")
+        #expect(try run.refusal(of: next, at: .merge) == nil, "not at its merge")
+        #expect(try run.refusal(of: next, at: .review)?.summary == "no")
     }
 
     /// Of a run that was stopped nothing is merged that it had not merged, unless it is to be refused.
