@@ -30,6 +30,23 @@ import Testing
         #expect(try await !stamp().isThere)
     }
 
+    /// Another program has proven nothing; the one that runs is who asks, whatever reads it.
+    @Test func itIsOfTheProgram() async throws {
+        let cache = try Temporary(), kernel = try Temporary.kernel([:]), corpus = try Temporary()
+        setenv("XDG_CACHE_HOME", cache.path.string, 1)
+        defer { unsetenv("XDG_CACHE_HOME") }
+        try corpus.write(["program": "one\n"])
+        let program = corpus.path.appending("program")
+        try await SelfCheckStamp(program: Tools.running, corpus: kernel.path, kernel: kernel.path).leave()
+        #expect(try await SelfCheckStamp(corpus: kernel.path, kernel: kernel.path).isThere)
+        let stamp = { try await SelfCheckStamp(program: program, corpus: kernel.path, kernel: kernel.path) }
+        #expect(try await !stamp().isThere)
+        try await stamp().leave()
+        #expect(try await stamp().isThere)
+        try corpus.write(["program": "two\n"])
+        #expect(try await !stamp().isThere)
+    }
+
     @Test func whereThereIsNoHomeNothingIsKept() async throws {
         let home = environment("HOME") ?? ""
         setenv("HOME", "/nonexistent", 1)

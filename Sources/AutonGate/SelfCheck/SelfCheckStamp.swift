@@ -1,4 +1,5 @@
 import AutonKit
+import Glibc
 import SystemPackage
 
 /// Remembers that the self-check was passed by exactly these programs, tools, corpus and protected files: a file named by the
@@ -7,14 +8,15 @@ package struct SelfCheckStamp: Sendable {
     private let path: FilePath?
 
     /// - Parameters:
+    ///   - program: whose proof it is; the one that runs, by a name that is its own also in the program that reads it.
     ///   - corpus: the self-check's corpus.
     ///   - kernel: the kernel tree whose protected side it uses.
-    package init(corpus: FilePath, kernel: FilePath) async throws {
+    package init(program: FilePath = FilePath("/proc/\(getpid())/exe"), corpus: FilePath, kernel: FilePath) async throws {
         guard let directory = Self.directory else {
             path = nil
             return
         }
-        var files: [(path: FilePath, name: String)] = [("/proc/self/exe", "program"), (try Sandbox.supervisor, "supervisor")]
+        var files: [(path: FilePath, name: String)] = [(program, "program"), (try Sandbox.supervisor, "supervisor")]
         let protected = ["harness", "Makefile", "kernel.ld"].map(kernel.appending)
         let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source] + QEMUPlugin.headers
         for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
