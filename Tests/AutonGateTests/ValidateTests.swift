@@ -60,6 +60,21 @@ import Testing
         #expect(try mailbox.names(.task) == ["demo-001.1"])
     }
 
+    /// What is good enough now, and was not for the gate of a run that is repeated, is followed by what was recorded.
+    @Test func aRecordedRejectionIsFollowed() async throws {
+        let recording = Mailbox(ws.directory.path.appending("recording")), task = TaskMessage.sample()
+        try recording.prepare()
+        try recording.file(task.next(because: Reason(attempt: 1, stage: .gate, summary: "too slow", details: [])))
+        try await file(task, Self.good)
+        for _ in 1...2 {
+            let result = try await run("demo-001", environment: ["AUTON_SCHEDULE": recording.root.string])
+            #expect(result.ending == .exited(1))
+            #expect(result.line.hasSuffix("demo-001.1 accepted: it was rejected when it was recorded, demo-001.2 is filed"))
+            try Files.removeTree(mailbox.root.appending("task/demo-001.2.json"))
+        }
+        #expect(try await run("demo-001.1").ending == .exited(0))
+    }
+
     @Test func aRejectedCandidateGetsAnotherAttempt() async throws {
         try await file(.sample(), Self.bad)
         let result = try await run("demo-001.1")
