@@ -28,7 +28,7 @@ struct BootMatrix: Sendable {
         let machines = demand.machines.filter { $0 != Machine() }
         let others = OthersShare()
         var boots = try await concurrently(machines, atOnce: Self.atOnce) { try await boot(on: $0, demand) }
-        guard let excuse = others.excuse else { return boots }
+        guard boots.contains(where: { $0.result.outcome == .failed }), let excuse = others.excuse else { return boots }
         for (index, machine) in machines.enumerated() where boots[index].result.outcome == .failed {
             let first = boots[index].result.detail
             boots[index] = try await boot(on: machine, demand)

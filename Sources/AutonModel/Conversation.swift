@@ -50,10 +50,7 @@ package final class Conversation {
     /// What the calls of the reply to a request came to, as the record has it, by the calls' ids; none if it was not come to that.
     package func results(ofCallsIn turn: Int) -> [String: ToolResult] {
         guard turn < transcript.requests.count else { return [:] }
-        let results = transcript.requests[turn].flatMap(\.content).compactMap { block -> ToolResult? in
-            if case .toolResult(let result) = block { result } else { nil }
-        }
-        return Dictionary(results.map { ($0.toolUseID, $0) }) { first, _ in first }
+        return Dictionary(transcript.requests[turn].flatMap(\.toolResults).map { ($0.toolUseID, $0) }) { first, _ in first }
     }
 
     package var name: String { transcript.opening?.conversation ?? transcript.path.string }

@@ -55,6 +55,10 @@ package struct ChatMessage: Codable, Sendable, Equatable {
 
     package enum CodingKeys: String, CodingKey { case role, content }
 
+    package var toolResults: [ToolResult] {
+        content.compactMap { if case .toolResult(let result) = $0 { result } else { nil } }
+    }
+
     package static func user(_ text: String) -> ChatMessage { ChatMessage(role: .user, content: [.text(text)]) }
 }
 

@@ -4,7 +4,6 @@ import AutonGate
 import AutonKit
 import AutonMessages
 import AutonSettings
-import SystemPackage
 
 @main
 struct AutonMerge: AsyncParsableCommand {

@@ -9,30 +9,20 @@ import Testing
 @Suite struct FinishTests {
     @Test func whatTheRulesRefuseIsNotHandedIn() async throws {
         let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
-        try run.directory.write(
-            "plan.json",
-            """
-            {"tasks": [{"id": "lib-001", "title": "work", "role": "developer", "subsystem": "lib", "description": "work",
-             "paths": ["lib/"], "depends": [], "accept": ["harness.*"]}]}
-            """)
+        try await run.planOneTask()
         func answer(_ turn: Int, _ code: String) throws {
             let write: (name: String, input: JSONValue) = ("write", ["path": "lib/work.c", "content": .string(code)])
-            let text = String(decoding: try CompactJSON.encode(reply(write, ("finish", ["summary": "done"]))), as: UTF8.self)
-            try run.directory.write("input/answers/lib-001.1.\(turn).json", text)
+            try run.answer("lib-001.1.\(turn)", reply(write, ("finish", ["summary": "done"])))
         }
         let good = "int work(void);\nint work(void) { return 1; }\n"
         try answer(1, good + "__asm__(\".set a, b\");\n#include \"../lib/other.c\"\n")
         try answer(2, good)
-        #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
         #expect(try await run.auton("agent", "lib-001").status == 0)
 
         let candidate = try mailbox.get(Candidate.self, "lib-001.1")
         #expect(candidate.outcome == .finished && candidate.provenance.turns == 2)
         let turns = try Transcript(reading: mailbox.transcript("lib-001.1")).requests
-        let results = turns[1].flatMap(\.content).compactMap { block in
-            if case .toolResult(let result) = block { result.content } else { nil }
-        }
-        let refusal = try #require(results.last)
+        let refusal = try #require(turns[1].flatMap(\.toolResults).last).content
         #expect(refusal.hasPrefix("Not handed in, since the gate would refuse it:\n- "))
         #expect(refusal.contains("\n- disguise: lib/work.c: ") && refusal.contains("- reserved: lib/work.c: "), "\(refusal)")
         #expect(try await run.auton("validate", "lib-001").status == 0)

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonModel
 import FoundationEssentials
 import SystemPackage
 import TestSupport
@@ -156,6 +157,22 @@ struct LoopRun {
         let result = try await command.run()
         guard case .exited(let status) = result.ending else { throw AutonError(.bug, "ended with \(result.ending)") }
         return Outcome(status: status, output: result.output.text, errors: result.errors.text)
+    }
+
+    /// What the scripted model answers a turn, such as lib-001.1.2, with.
+    func answer(_ turn: String, _ reply: MessagesResponse) throws {
+        try directory.write("input/answers/\(turn).json", String(decoding: CompactJSON.encode(reply), as: UTF8.self))
+    }
+
+    /// Plans one task, lib-001, whose developer may write in lib/.
+    func planOneTask() async throws {
+        try directory.write(
+            "plan.json",
+            """
+            {"tasks": [{"id": "lib-001", "title": "work", "role": "developer", "subsystem": "lib", "description": "work",
+             "paths": ["lib/"], "depends": [], "accept": ["harness.*"]}]}
+            """)
+        #expect(try await auton("plan", "--from", "plan.json").status == 0)
     }
 
     func waitFor(_ name: String) async throws {

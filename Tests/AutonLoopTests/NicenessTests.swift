@@ -21,16 +21,15 @@ import Testing
             "{\"tasks\": [\(task("lib-001", "developer", "lib/")), \(task("lib-002", "tester", "tests/lib_x.c"))]}")
         for id in ["lib-001", "lib-002"] {
             for (turn, answer) in [reply(("shell", ["command": "nice"])), reply(("finish", ["summary": "done"]))].enumerated() {
-                let text = String(decoding: try CompactJSON.encode(answer), as: UTF8.self)
-                try run.directory.write("input/answers/\(id).1.\(turn + 1).json", text)
+                try run.answer("\(id).1.\(turn + 1)", answer)
             }
         }
         #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
         for (id, niceness) in [("lib-001", Int32(5)), ("lib-002", 10)] {
             let outcome = try await run.auton("agent", id)
             #expect(outcome.status == 0, "\(outcome.errors)")
-            let said = try Transcript(reading: mailbox.transcript("\(id).1")).requests.flatMap { $0 }.flatMap(\.content)
-            let results = said.compactMap { block in if case .toolResult(let result) = block { result.content } else { nil } }
+            let said = try Transcript(reading: mailbox.transcript("\(id).1")).requests.flatMap { $0 }
+            let results = said.flatMap(\.toolResults).map(\.content)
             // Whoever runs it may be nice already.
             let expected = max(niceness, getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0))
             #expect(results.contains { $0.contains("\n\(expected)\n") || $0.hasPrefix("\(expected)\n") }, "\(results)")

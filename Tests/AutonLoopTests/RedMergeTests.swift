@@ -11,10 +11,6 @@ import Testing
     private static let two = "int counter(void);\n\nint counter(void)\n{\n\treturn 2;\n}\n"
     private static let other = "int other_counter(void);\n\nint other_counter(void)\n{\n\treturn 2;\n}\n"
 
-    private func answer(_ turn: String, _ reply: MessagesResponse, in run: LoopRun) throws {
-        try run.directory.write("input/answers/\(turn).json", String(decoding: CompactJSON.encode(reply), as: UTF8.self))
-    }
-
     private func work(_ file: String, _ content: String) -> MessagesResponse {
         reply(("write", ["path": .string(file), "content": .string(content)]), ("finish", ["summary": "done"]))
     }
@@ -27,7 +23,7 @@ import Testing
             ("lib-002.2.1", work("lib/two.c", Self.other)), ("lib-001.1.review.1", approval), ("lib-002.1.review.1", approval),
             ("lib-002.2.review.1", approval),
         ] {
-            try answer(turn, response, in: run)
+            try run.answer(turn, response)
         }
         let tasks = ["one", "two"].enumerated().map { number, name in
             """
@@ -98,8 +94,8 @@ import Testing
         let write = sources.sorted { $0.key < $1.key }.map { name, text in
             (name: "write", input: ["path": .string("boot/disk/\(name).asm"), "content": .string(text)] as JSONValue)
         }
-        try answer("boot-001.1.1", reply(write[0], write[1], ("finish", ["summary": "done"])), in: run)
-        try answer("boot-001.1.review.1", reply(("submit_review", ["decision": "approve", "summary": "right"])), in: run)
+        try run.answer("boot-001.1.1", reply(write[0], write[1], ("finish", ["summary": "done"])))
+        try run.answer("boot-001.1.review.1", reply(("submit_review", ["decision": "approve", "summary": "right"])))
         try run.directory.write(
             "plan.json",
             """

@@ -9,17 +9,10 @@ import Testing
 @Suite struct ResumeTests {
     @Test(arguments: [false, true]) func commandsAreNotRunAgain(checkpointsAreLost: Bool) async throws {
         let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
-        try run.directory.write(
-            "plan.json",
-            """
-            {"tasks": [{"id": "lib-001", "title": "work", "role": "developer", "subsystem": "lib", "description": "work",
-             "paths": ["lib/"], "depends": [], "accept": ["harness.*"]}]}
-            """)
+        try await run.planOneTask()
         func answer(_ turn: Int, _ call: (name: String, input: JSONValue)) throws {
-            let text = String(decoding: try CompactJSON.encode(reply(call)), as: UTF8.self)
-            try run.directory.write("input/answers/lib-001.1.\(turn).json", text)
+            try run.answer("lib-001.1.\(turn)", reply(call))
         }
-        #expect(try await run.auton("plan", "--from", "plan.json").status == 0)
         try answer(
             1, ("shell", ["command": "mkdir lib; echo \"/* $(od -An -N8 -tx1 /dev/urandom) */\" >lib/work.c; cat lib/work.c"]))
         try answer(2, ("shell", ["command": "echo 'int work;' >>lib/work.c; od -An -N8 -tx1 /dev/urandom"]))
@@ -37,8 +30,8 @@ import Testing
         #expect(try await git.run(refs).isEmpty)
 
         let candidate = try mailbox.get(Candidate.self, "lib-001.1")
-        let results = try Transcript(reading: mailbox.transcript("lib-001.1")).requests[1].flatMap(\.content)
-        guard case .toolResult(let result) = try #require(results.first) else { throw AutonError(.bug, "no result") }
+        let requests = try Transcript(reading: mailbox.transcript("lib-001.1")).requests
+        let result = try #require(requests[1].flatMap(\.toolResults).first)
         let made = try await git.run("show", "\(candidate.commit):lib/work.c")
         #expect(made.hasPrefix("/* ") && made.hasSuffix("\nint work;"))
         #expect(result.content.contains(made.split(separator: "\n")[0]) == !checkpointsAreLost)

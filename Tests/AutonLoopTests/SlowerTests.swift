@@ -26,10 +26,6 @@ import Testing
         """
     }
 
-    private func answer(_ turn: String, _ reply: MessagesResponse, in run: LoopRun) throws {
-        try run.directory.write("input/answers/\(turn).json", String(decoding: CompactJSON.encode(reply), as: UTF8.self))
-    }
-
     @Test func whoSaysWhyIsHeard() async throws {
         let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
         func write(_ instructions: Int) -> (name: String, input: JSONValue) {
@@ -37,12 +33,12 @@ import Testing
         }
         let why = "Every page is cleared now, as the spec asks."
         let approval = reply(("submit_review", ["decision": "approve", "summary": "right"]))
-        try answer("lib-001.1.1", reply(write(100), ("finish", ["summary": "done"])), in: run)
-        try answer("lib-001.1.review.1", approval, in: run)
-        try answer("lib-002.1.1", reply(write(120), ("finish", ["summary": "done"])), in: run)
+        try run.answer("lib-001.1.1", reply(write(100), ("finish", ["summary": "done"])))
+        try run.answer("lib-001.1.review.1", approval)
+        try run.answer("lib-002.1.1", reply(write(120), ("finish", ["summary": "done"])))
         let justified: JSONValue = ["summary": "done", "slower": [["bench": "lib.work", "why": .string(why)]]]
-        try answer("lib-002.2.1", reply(write(120), ("finish", justified)), in: run)
-        try answer("lib-002.2.review.1", approval, in: run)
+        try run.answer("lib-002.2.1", reply(write(120), ("finish", justified)))
+        try run.answer("lib-002.2.review.1", approval)
         let tasks = [("lib-001", "[]"), ("lib-002", "[\"lib-001\"]")].map { id, depends in
             """
             {"id": "\(id)", "title": "work", "role": "developer", "subsystem": "lib", "description": "work",

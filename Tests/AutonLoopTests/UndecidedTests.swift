@@ -9,8 +9,7 @@ import Testing
 @Suite struct UndecidedTests {
     private func answer(_ conversation: String, _ turns: [MessagesResponse], in run: LoopRun) throws {
         for (number, turn) in turns.enumerated() {
-            let text = String(decoding: try CompactJSON.encode(turn), as: UTF8.self)
-            try run.directory.write("input/answers/\(conversation).\(number + 1).json", text)
+            try run.answer("\(conversation).\(number + 1)", turn)
         }
     }
 
