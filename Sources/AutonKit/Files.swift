@@ -193,14 +193,15 @@ package enum Files {
             return try failing("cannot list", at: path) { throw code }
         }
         defer { closedir(directory) }
-        var names: [FilePath.Component] = []
+        // With each component its text, which is decoded anew whenever one asks for it.
+        var names: [(text: String, component: FilePath.Component)] = []
         while let entry = readdir(directory) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath.Component(platformString: $0) }
             }
-            if let name, name.kind == .regular { names.append(name) }
+            if let name, name.kind == .regular { names.append((name.string, name)) }
         }
-        return names.sorted { $0.string < $1.string }.map { path.appending($0) }
+        return names.sorted { $0.text < $1.text }.map { path.appending($0.component) }
     }
 
     /// The names in a directory, sorted; empty if there is no such directory.
