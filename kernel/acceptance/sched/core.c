@@ -778,11 +778,13 @@ static void yield_back(void *arg)
 		thread_yield();
 }
 
-/* n times from one KERNEL thread to the next. */
+/* n times from one KERNEL thread to the next. Whoever has used up a slice without waiting is behind such threads, which would then yield to
+ * themselves for ever: so this waits first. */
 static void there_and_back(uint64_t n)
 {
 	struct thread *t;
 
+	thread_park(US);
 	yields_end = 0;
 	t = start("yields", CLASS_KERNEL, HERE, yield_back, 0);
 	for (uint64_t i = 0; i < n; i += 2)
@@ -811,7 +813,6 @@ KTEST(sched, yield_cost)
 
 	if (!counting() || cpu_count() > 1)
 		return;                                         /* with more the others have to be looked at, too */
-	thread_park(US);                                        /* a KERNEL thread that waits now and then */
 	yields_take(1);
 	once = yields_take(1000);
 	cost = (yields_take(2000) - once + 999) / 1000;
