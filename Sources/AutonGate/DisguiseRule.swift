@@ -48,6 +48,8 @@ package struct DisguiseRule: DiffRule {
 
     private static func found(in word: Token) -> Finding? {
         if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
+        // What is inlined is another function than the one of that name, which others call.
+        if ["gnu_inline", "__gnu_inline__"].contains(word.text) { return Finding(what: word.text, line: word.line) }
         // Outside of strings a backslash begins nothing but such a name.
         if word.isPunctuator("\\") { return Finding(what: "a universal character name", line: word.line) }
         return foreign(word)

@@ -40,12 +40,24 @@ struct FrozenFile {
         if !KernelSources.areBuilt(path) {
             return "\(WeakenedTestsRule.advice) (line \(after[before.count].line) is new in what tests include)"
         }
-        return renames(newC, after: oldC.tokens.count).map {
-            "assembly outside of a function could change what the tests before it call (line \($0))"
+        if let line = renames(newC, after: oldC.tokens.count) {
+            return "assembly outside of a function could change what the tests before it call (line \(line))"
+        }
+        return redefines(newC, after: oldC.tokens.count).map {
+            "\($0.name) is defined after tests that have the name (line \($0.lines.lowerBound))"
         }
     }
 
-    private static let renaming: Set<String> = ["asm", "__asm", "__asm__", "alias", "weakref", "ifunc"]
+    private static let renaming: Set<String> = [
+        "asm", "__asm", "__asm__", "alias", "__alias__", "weakref", "__weakref__", "ifunc", "__ifunc__",
+    ]
+
+    /// A function whose name what was there has: it could be called, or inlined, in place of the kernel's.
+    private static func redefines(_ source: CSource, after start: Int) -> CUnit? {
+        let added = source.units.filter { $0.kind == .function && $0.words.lowerBound >= start }
+        let used = Set(source.tokens.prefix(start).filter { $0.kind == .identifier }.map(\.text))
+        return added.first { used.contains($0.name) }
+    }
 
     /// Where something for the assembler stands outside of functions: `__asm__(".set memcmp, mine")`.
     private static func renames(_ source: CSource, after start: Int) -> Int? {

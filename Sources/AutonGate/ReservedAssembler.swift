@@ -13,6 +13,9 @@ enum ReservedAssembler {
                 add("includes what a macro says", line[0])
             } else if path.hasPrefix("/") || path.split(separator: "/").contains("..") || path.contains("harness") {
                 add("includes what is no file of the kernel's own: \(path)", line[0])
+            } else if SourceLanguage(path: path) != .assembler {
+                // No rule would read it.
+                add("includes what is no source for nasm: \(path)", line[0])
             }
         }
         for text in data(line) { look(at: text, &found) }

@@ -157,13 +157,13 @@ struct ReservedC {
         return words.filter { $0.hasPrefix(".") }.map { String($0.dropFirst()) }
     }
 
-    /// `memcmp = mine`; a constraint begins with its `=`.
+    /// `memcmp = mine`, and `memcmp == mine`, which is gas's `.eqv`, with a comment before the sign or none; a constraint begins with its
+    /// `=`: https://sourceware.org/binutils/docs/as/Setting-Symbols.html
     private static func assigns(_ text: String) -> Bool {
         let words = Array(text.filter { !$0.isWhitespace || $0.isNewline })
         return words.indices.contains { index in
             words[index] == "=" && index > 0
-                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"".contains(words[index - 1]))
-                && !(index + 1 < words.count && words[index + 1] == "=")
+                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"/".contains(words[index - 1]))
         }
     }
 

@@ -41,6 +41,7 @@ import Testing
         ("#pragma GCC diagnostic ignored \"-Wunused-variable\"", "#pragma GCC diagnostic ignored"),
         ("#pragma GCC system_header", "#pragma GCC system_header"),
         ("%:pragma STDC FP_CONTRACT ON", "#pragma STDC FP_CONTRACT ON"),
+        ("extern inline __attribute__((gnu_inline)) int b(void) { return 1; }", "gnu_inline"),
         ("_Pragma(\"GCC optimize(0)\") int b;", "_Pragma"),
         ("#define QUIET _Pragma(\"GCC diagnostic ignored \\\"-Wall\\\"\")", "_Pragma"),
         ("#line 7 \"x.c\"", "#line"), ("# 7 \"x.c\" 3", "#line"), ("#define ASM __asm__", "gives another name to __asm__"),

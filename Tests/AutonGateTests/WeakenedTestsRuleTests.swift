@@ -84,10 +84,22 @@ import Testing
     @Test(arguments: [
         "__asm__(\".set memcmp, right\");\n", "int twice(int) __asm__(\"right\");\n",
         "extern int f(int) __attribute__((alias(\"right\")));\n", "static int x asm(\"y\") = 1;\n",
+        "extern int f(int) __attribute__((__alias__(\"right\")));\n",
     ])
     func renamedAtTheEnd(more: String) {
         let found = violations(.made("tests/mm.c", from: Self.base, to: Self.base + more))
         #expect(found == ["tests/mm.c: assembly outside of a function could change what the tests before it call (line 40)"])
+    }
+
+    /// Calls above it could become calls of it.
+    @Test func definedAtTheEnd() {
+        let more = "extern inline int twice(int a) { return a + a; }\n"
+        #expect(
+            violations(.made("tests/mm.c", from: Self.base, to: Self.base + more))
+                == ["tests/mm.c: twice is defined after tests that have the name (line 40)"])
+        #expect(
+            violations(.made("tests/mm.c", from: Self.base, to: Self.base + "static int thrice(int a) { return 3 * a; }\n")) == []
+        )
     }
 
     @Test func layoutAndCommentsAreFree() {
