@@ -18,6 +18,8 @@ enum ReservedAssembler {
                 add("includes what is no source for nasm: \(path)", line[0])
             }
         }
+        // It makes words of a string, which itself could be made of others.
+        if isDirective && ["deftok", "ideftok"].contains(mnemonic) { add("makes words of a string", line[0]) }
         for text in data(line) { look(at: text, &found) }
         let isDefinition =
             isDirective && ["define", "xdefine", "idefine", "ixdefine", "macro", "imacro", "undef", "assign"].contains(mnemonic)

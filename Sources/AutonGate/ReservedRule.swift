@@ -14,24 +14,27 @@ package struct ReservedRule: DiffRule {
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
-            (headers(file.path, in: change)
+        let headers = Dictionary(grouping: change.headers.filter { !$0.utf8.starts(with: "tests/".utf8) }, by: Self.included)
+        return change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
+            (Self.taken(file.path, from: headers)
                 + SourceFindings.new(in: file, c: { ReservedC($0, path: file.path).found }, ReservedAssembler.found))
                 .map { "\(file.path): \($0)" }
         }
     }
 
-    private func headers(_ path: String, in change: Change) -> [String] {
+    /// As what a header is included: `/mm/frames.h`, of `include/mm/frames.h`.
+    private static func included(_ header: String) -> String { String(header.drop { $0 != "/" }) }
+
+    /// - Parameter headers: the kernel's, by what they are included as.
+    private static func taken(_ path: String, from headers: [String: [String]]) -> [String] {
         guard let name = FilePath(path).lastComponent?.string.lowercased() else { return [] }
         if HarnessNames.headers.contains(name) { return ["has the name of a header of the harness"] }
         if HarnessNames.compilerHeaders.contains(name) {
             return ["has the name of a header of the compiler's, which the harness includes"]
         }
         // An include in quotes looks beside the file that it is in first.
-        let shadowed = change.headers.sorted().first { header in
-            let name = header.drop { $0 != "/" }
-            return header != path && !header.utf8.starts(with: "tests/".utf8) && "/\(path)".hasSuffix(name)
-        }
-        return shadowed.map { ["would be included in place of \($0)"] } ?? []
+        let rooted = "/\(path)"
+        let shadowed = rooted.indices.filter { rooted[$0] == "/" }.flatMap { headers[String(rooted[$0...])] ?? [] }
+        return shadowed.filter { $0 != path }.min().map { ["would be included in place of \($0)"] } ?? []
     }
 }

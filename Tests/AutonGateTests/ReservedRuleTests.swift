@@ -139,7 +139,7 @@ import Testing
         "inc\\\r\nbin \"x\"",
         "%define X inc %+ bin", "%deftok X \"incbin\"", "q inc, bin", "; a \\ \nincbin \"x\"",
         "%define F \"x\"\n%include F", "%inc\\\nlude \"/etc/passwd\"", "%include \"../../etc/passwd\"",
-        "%include \"lib/data.txt\"", "%depend \"/etc/passwd\"",
+        "%include \"lib/data.txt\"", "%deftok word text", "%depend \"/etc/passwd\"",
         "db 'KTAP ', 'version 1'", "db \"KTAP\", 0x20, `version 1`", "dw 'KT', 'AP', ' v', 'er', 'si', 'on'",
         "db 'opt/',97,'uton/nonce'",
     ])
