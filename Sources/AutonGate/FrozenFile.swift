@@ -52,16 +52,20 @@ struct FrozenFile {
         "asm", "__asm", "__asm__", "alias", "__alias__", "weakref", "__weakref__", "ifunc", "__ifunc__",
     ]
 
+    /// What has words behind the first `start`, though it may begin before: with a macro that has no semicolon.
+    private static func added(_ source: CSource, after start: Int) -> [CUnit] {
+        source.units.filter { $0.words.upperBound > start }
+    }
+
     /// A function whose name what was there has: it could be called, or inlined, in place of the kernel's.
     private static func redefines(_ source: CSource, after start: Int) -> CUnit? {
-        let added = source.units.filter { $0.kind == .function && $0.words.lowerBound >= start }
         let used = Set(source.tokens.prefix(start).filter { $0.kind == .identifier }.map(\.text))
-        return added.first { used.contains($0.name) }
+        return added(source, after: start).first { $0.kind == .function && used.contains($0.name) }
     }
 
     /// Where something for the assembler stands outside of functions: `__asm__(".set memcmp, mine")`.
     private static func renames(_ source: CSource, after start: Int) -> Int? {
-        for unit in source.units where unit.words.upperBound > start {
+        for unit in added(source, after: start) {
             let head = source.tokens[unit.words.lowerBound..<(unit.body ?? unit.words.upperBound)].dropFirst(
                 max(0, start - unit.words.lowerBound))
             if let word = head.first(where: { renaming.contains($0.text) }) { return word.line }
