@@ -43,7 +43,7 @@ package struct Boot: Sendable {
         guard Files.type(of: image) == S_IFREG else { throw AutonError(.badInput, "no kernel image", at: image.string) }
         let start = ContinuousClock.now
         // Beside the image, so that it goes when the tree goes if we are killed first.
-        let directory = try TemporaryDirectory.make(image.removingLastComponent().appending("boot"))
+        let directory = try Files.createTemporaryDirectory(image.removingLastComponent().appending("boot"))
         defer { try? Files.removeTree(directory) }
         try Worktree.handOver(directory)
         let nonce = Self.randomNonce()

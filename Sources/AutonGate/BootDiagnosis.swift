@@ -23,7 +23,7 @@ extension Boot {
 
     /// From a second boot, with QEMU's log of interrupts, that stops where the first one was reset.
     private func resetDiagnosis() async throws -> [String] {
-        let directory = try TemporaryDirectory.make(image.removingLastComponent().appending("boot"))
+        let directory = try Files.createTemporaryDirectory(image.removingLastComponent().appending("boot"))
         defer { try? Files.removeTree(directory) }
         try Worktree.handOver(directory)
         var sandbox = sandbox(directory)

@@ -2,7 +2,7 @@ import Glibc
 import SystemPackage
 
 /// An exclusive lock on a file, held until the value goes away or the process ends, however it ends.
-package final class FileLock {
+package final class FileLock: Sendable {
     private let file: FileDescriptor
 
     /// Takes the lock, waiting for whoever holds it.
@@ -21,6 +21,14 @@ package final class FileLock {
     package init?(trying path: FilePath) throws {
         file = try Self.open(path)
         // Closed by deinit, which runs for a value that comes to nothing, too.
+        if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 { return nil }
+    }
+
+    /// Takes the lock of a directory, a link to one not followed, or returns nil if another process holds it.
+    package init?(tryingDirectory path: FilePath) throws {
+        file = try Files.failing("cannot lock", at: path) {
+            try FileDescriptor.open(path, .readOnly, options: [.directory, .noFollow, .closeOnExec])
+        }
         if flock(file.rawValue, LOCK_EX | LOCK_NB) != 0 { return nil }
     }
 

@@ -71,6 +71,11 @@ struct AnyRepository {
         return (commit, start)
     }
 
+    func isDirectory(_ path: String, in commits: [String]) async throws -> Bool {
+        for commit in commits where try await git.result(["cat-file", "-t", "\(commit):\(path)"]).line == "tree" { return true }
+        return false
+    }
+
     private func commit(_ name: String) async throws -> String {
         if let commit = try await git.commit(name) { return commit }
         let clone = try await isShallow() ? ", which is a shallow clone; fetch more of its history" : ""

@@ -26,7 +26,8 @@ struct Validate: AsyncParsableCommand {
             the same number of instructions in two boots), reproducible (a tree that was built before gives the same image), \
             regression (what passed on the base still passes), acceptance (the task's tests pass), new-tests (a tester added \
             one), console (the kernel prints what acceptance/boot.console asks for), speed (no benchmark is slower than on the base, or gone), \
-            boots (on further machines, if gate.boots asks for any). What the agent wrote runs in the sandbox only.
+            boots (on further machines, if gate.boots asks for any), panics (boots that are to end in a panic do, and say so). \
+            What the agent wrote runs in the sandbox only.
 
             INPUT: task/TASK.json and candidate/TASK.json of the mailbox. TASK is boot-002, for its newest attempt, or \
             boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository; \
@@ -142,8 +143,13 @@ struct Validate: AsyncParsableCommand {
         let place = try await AnyRepository(at: FilePath(repository ?? workspace))
         let name = commit ?? names.last ?? ""
         let pair = try await place.commits(name, base: base ?? (names.count == 2 ? names[0] : nil))
-        let judgement = try await Gate.judgeDiff(
-            commit: pair.commit, base: pair.base, paths: try Scope.paths(paths, task: task), in: place.git)
+        let scope = try Scope.paths(paths, task: task)
+        for path in scope ?? [] where !path.hasSuffix("/") {
+            if try await place.isDirectory(path, in: [pair.commit, pair.base]) {
+                throw AutonError(.badInput, "a directory; for what is in it write \(path)/", at: path)
+            }
+        }
+        let judgement = try await Gate.judgeDiff(commit: pair.commit, base: pair.base, paths: scope, in: place.git)
         return try show(judgement, of: name)
     }
 

@@ -290,10 +290,12 @@ import Testing
         // What is not copied is not judged, so it may not be there.
         symlink("/etc/passwd", good.path.appending("tests/users.c").string)
         mkfifo(good.path.appending("tests/pipe.c").string, 0o644)
+        try good.write(["tests/large.c": ""])
+        #expect(truncate(good.path.appending("tests/large.c").string, 6 << 30) == 0)
         let odd = try await Gate.judge(directory: good.path)
         #expect(
             odd.checks.first { $0.name == "files" }?.evidence == [
-                "tests/pipe.c: neither file nor directory", "tests/users.c: a symbolic link",
+                "tests/large.c: 6442450944 bytes, the limit is 262144", "tests/pipe.c: neither file nor directory", "tests/users.c: a symbolic link",
             ])
         #expect(!odd.accepted)
     }

@@ -50,7 +50,7 @@ enum Scaffold {
 final class Temporary {
     let path: FilePath
 
-    init() throws { path = try TemporaryDirectory.make(Files.scratch.appending("auton-gate-test")) }
+    init() throws { path = try Files.createTemporaryDirectory(Files.scratch.appending("auton-gate-test")) }
 
     deinit { try? Files.removeTree(path) }
 
@@ -82,7 +82,7 @@ final class Temporary {
     }
 
     /// Removed when the tests end.
-    private static let builtPlace = try! TemporaryDirectory.make(Files.scratch.appending("auton-gate-test"))
+    private static let builtPlace = try! Files.createTemporaryDirectory(Files.scratch.appending("auton-gate-test"))
     private static let built = Task {
         atexit { try? Files.removeTree(builtPlace) }
         let scaffold = try kernel([:])

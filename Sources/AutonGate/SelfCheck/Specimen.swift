@@ -5,7 +5,8 @@ import SystemPackage
 /// The known-good kernel that mutants are made from: the user's harness, Makefile and linker script with a small kernel of the
 /// corpus on them, in a repository of its own that goes when it is no longer needed.
 struct Specimen {
-    private let directory: FilePath
+    private let scratch: ScratchDirectory
+    private var directory: FilePath { scratch.path }
     let workspace: Workspace
     /// A directory that nothing in the sandbox must reach; it holds a file `secret`.
     let outside: FilePath
@@ -14,7 +15,8 @@ struct Specimen {
 
     /// - Parameter kernel: the kernel tree that has the protected side.
     init(corpus: FilePath, kernel: FilePath) async throws {
-        directory = try TemporaryDirectory.make(Files.scratch.appending("auton-self-check"))
+        scratch = try ScratchDirectory(Files.scratch.appending("auton-self-check"))
+        let directory = scratch.path
         outside = directory.appending("outside")
         do {
             let source = directory.appending("source")
@@ -30,7 +32,7 @@ struct Specimen {
             try await Self.build(workspace, to: build)
             guard chmod(outside.string, 0o777) == 0 else { throw Errno(rawValue: errno) }
         } catch {
-            try? Files.removeTree(directory)
+            scratch.remove()
             throw error
         }
     }
@@ -45,7 +47,7 @@ struct Specimen {
         try Files.copyTree(worktree.root.appending("build"), to: place)
     }
 
-    func remove() { try? Files.removeTree(directory) }
+    func remove() { scratch.remove() }
 
     /// Whether something got out of the sandbox.
     var isBreached: Bool { Files.exists(outside.appending("escaped")) }

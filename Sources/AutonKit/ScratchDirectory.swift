@@ -1,0 +1,41 @@
+import Glibc
+import SystemPackage
+
+/// A new directory for as long as somebody needs it, `prefix` and six letters.
+///
+/// Who is killed leaves it behind, without its lock; whoever makes the next one of that prefix removes it.
+package final class ScratchDirectory: Sendable {
+    package let path: FilePath
+    private let lock: FileLock
+
+    package init(_ prefix: FilePath) throws {
+        Self.sweep(prefix)
+        // Has its lock before it has a name that is swept.
+        let draft = try Files.createTemporaryDirectory(prefix.appending(".new", toLastComponent: true))
+        do {
+            guard let lock = try FileLock(tryingDirectory: draft) else { throw Errno.wouldBlock }
+            let path = prefix.appending(".\(draft.extension ?? "")", toLastComponent: true)
+            guard try Files.renameNew(draft, to: path) else { throw Errno.fileExists }
+            (self.path, self.lock) = (path, lock)
+        } catch {
+            try? Files.removeTree(draft)
+            throw error
+        }
+    }
+
+    package func remove() { try? Files.removeTree(path) }
+
+    /// Only what is ours or the sandbox's: in another's, names could be exchanged while we go through them.
+    private static func sweep(_ prefix: FilePath) {
+        let name = (prefix.lastComponent?.string ?? "") + "."
+        for path in (try? Files.children(prefix.removingLastComponent())) ?? [] {
+            var status = stat()
+            guard path.lastComponent?.string.hasPrefix(name) == true, path.withPlatformString({ lstat($0, &status) }) == 0,
+                status.st_uid == geteuid() || status.st_uid == Sandbox.user,
+                let lock = try? FileLock(tryingDirectory: path)
+            else { continue }
+            try? Files.removeTree(path)
+            lock.release()
+        }
+    }
+}
