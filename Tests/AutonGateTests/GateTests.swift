@@ -295,7 +295,8 @@ import Testing
         let odd = try await Gate.judge(directory: good.path)
         #expect(
             odd.checks.first { $0.name == "files" }?.evidence == [
-                "tests/large.c: 6442450944 bytes, the limit is 262144", "tests/pipe.c: neither file nor directory", "tests/users.c: a symbolic link",
+                "tests/large.c: 6442450944 bytes, the limit is 262144", "tests/pipe.c: neither file nor directory",
+                "tests/users.c: a symbolic link",
             ])
         #expect(!odd.accepted)
     }
