@@ -50,6 +50,10 @@ package struct DisguiseRule: DiffRule {
         if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
         // What is inlined is another function than the one of that name, which others call.
         if ["gnu_inline", "__gnu_inline__"].contains(word.text) { return Finding(what: word.text, line: word.line) }
+        // Another file's function of that name would take its place, a test's that of the kernel.
+        if ["weak", "__weak__"].contains(word.text) && word.kind == .identifier {
+            return Finding(what: word.text, line: word.line)
+        }
         // Outside of strings a backslash begins nothing but such a name.
         if word.isPunctuator("\\") { return Finding(what: "a universal character name", line: word.line) }
         return foreign(word)
@@ -112,6 +116,9 @@ package struct DisguiseRule: DiffRule {
     }
 
     private static func found(in line: [Token]) -> Finding? {
+        if let word = line.first(where: { $0.kind == .identifier && $0.text.lowercased() == "weak" }) {
+            return Finding(what: word.text, line: word.line)
+        }
         let words = line.prefix(3).map { $0.text.lowercased() }
         guard words.count > 1 else { return nil }
         if words[0] == "%" && ["pragma", "line"].contains(words[1]) { return Finding(what: "%\(words[1])", line: line[0].line) }

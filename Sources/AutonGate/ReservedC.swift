@@ -146,10 +146,10 @@ struct ReservedC {
     }
 
     /// gas's directives that read a file, of which a name or an instruction can be put together, or that give a symbol another
-    /// meaning: `.set memcmp, mine`.
+    /// meaning, or let another's take its place: `.set memcmp, mine`.
     private static let refused: Set<String> = [
         "incbin", "include", "macro", "altmacro", "irp", "irpc", "mri", "set", "equ", "equiv", "eqv", "symver",
-        "weakref",
+        "weak", "weakref",
     ]
 
     private static func directives(in text: String) -> [String] {

@@ -31,28 +31,26 @@ package struct WeakenedTestsRule: DiffRule {
         let places = files.filter { $0.path == file.path || KernelSources.areBuilt($0.path) }
         let units = TestUnit.all(in: old)
         if units.isEmpty { return [] }
-        let kept = Set(places.compactMap(\.newC).flatMap { TestUnit.contents(in: $0) })
+        let kept = places.compactMap(\.newC).reduce(into: Set()) { $0.formUnion(TestUnit.contents(in: $1)) }
         let lost = units.filter { !kept.contains($0.content) }.map { test in
-            "\(advice) (\(test.description) is changed, or gone, line \(test.unit.lines.lowerBound))"
+            "\(advice) (\(test.description) is changed, or gone, line \(test.line))"
         }
-        return lost + newMeanings(of: units.reduce(into: []) { $0.formUnion($1.names) }, old, file.newC)
+        return lost + newMeanings(of: units, old, file.newC)
     }
 
-    /// A test's words stay, but are made macros.
-    private static func newMeanings(of names: Set<String>, _ old: CSource, _ new: CSource?) -> [String] {
+    /// A test's words stay, but are made macros, or other macros than they were.
+    private static func newMeanings(of units: [TestUnit], _ old: CSource, _ new: CSource?) -> [String] {
+        let names = units.reduce(into: Set()) { $0.formUnion($1.names) }
         let defined = { (source: CSource) in
-            source.directives.filter { ["define", "undef"].contains($0.name) }.compactMap(\.words.first)
+            source.directives.filter { ["define", "undef"].contains($0.name) }.filter {
+                names.contains($0.words.first?.text ?? "")
+            }
         }
-        let known = Set(defined(old).map(\.text))
-        return (new.map(defined) ?? []).filter { names.contains($0.text) && !known.contains($0.text) }.map {
-            "gives another meaning to \($0.text), which tests use (line \($0.line))"
+        let before = Dictionary(grouping: defined(old)) { $0.words[0].text }
+        let after = Dictionary(grouping: new.map(defined) ?? []) { $0.words[0].text }
+        // One that the kernel uses too may change, but be the same wherever it is used.
+        return after.filter { $1.count > before[$0]?.count ?? 0 }.sorted { $0.key < $1.key }.map { name, directives in
+            "gives another meaning to \(name), which tests use (line \(directives[directives.count - 1].line))"
         }
-    }
-}
-
-extension TestUnit {
-    /// What of the file could be a test of before.
-    fileprivate static func contents(in source: CSource) -> [Content] {
-        source.units.map { Content(conditions: source.conditions(of: $0), words: source.written($0)) }
     }
 }

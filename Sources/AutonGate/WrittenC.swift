@@ -10,17 +10,28 @@ struct WrittenWord: Hashable {
 
 extension CSource {
     /// What the compiler gets of the file, whatever its layout: its words and directives, in their order.
-    var written: [WrittenWord] { written(tokens.indices, directives) }
+    var written: [WrittenWord] { written(tokens.indices, directives[...]) }
 
     /// The same of a unit, without the directives around it.
     func written(_ unit: CUnit) -> [WrittenWord] {
-        let inside = unit.words.lowerBound + 1..<max(unit.words.lowerBound + 1, unit.words.upperBound)
-        return written(unit.words, directives.filter { inside.contains($0.position) })
+        written(
+            unit.words,
+            directives[firstDirective(after: unit.words.lowerBound)..<firstDirective(after: unit.words.upperBound - 1)])
     }
 
-    private func written(_ words: Range<Int>, _ directives: [Directive]) -> [WrittenWord] {
+    /// The index of the first that stands behind the word with that index; they are in their order.
+    private func firstDirective(after position: Int) -> Int {
+        var range = directives.indices
+        while !range.isEmpty {
+            let middle = range.lowerBound + range.count / 2
+            range = directives[middle].position > position ? range.lowerBound..<middle : middle + 1..<range.upperBound
+        }
+        return range.lowerBound
+    }
+
+    private func written(_ words: Range<Int>, _ directives: ArraySlice<Directive>) -> [WrittenWord] {
         var found: [WrittenWord] = []
-        var waiting = directives[...]
+        var waiting = directives
         func addDirectives(upTo position: Int) {
             while let directive = waiting.first, directive.position <= position {
                 found.append(WrittenWord(text: directive.written, line: directive.line))
@@ -35,18 +46,31 @@ extension CSource {
         return found
     }
 
-    /// The conditions of the preprocessor that a unit stands under, outermost first.
-    func conditions(of unit: CUnit) -> [String] {
-        var open: [String] = []
-        for directive in directives where directive.position <= unit.words.lowerBound {
+    /// The conditions of the preprocessor that each unit and each directive stands under, outermost first.
+    var conditions: (ofUnits: [[String]], ofDirectives: [[String]]) {
+        var open: [String] = [], ofUnits: [[String]] = [], ofDirectives: [[String]] = []
+        var waiting = directives[...]
+        for unit in units {
+            take(&waiting, upTo: unit.words.lowerBound, &open, &ofDirectives)
+            ofUnits.append(open)
+        }
+        take(&waiting, upTo: .max, &open, &ofDirectives)
+        return (ofUnits, ofDirectives)
+    }
+
+    private func take(
+        _ waiting: inout ArraySlice<Directive>, upTo position: Int, _ open: inout [String], _ conditions: inout [[String]]
+    ) {
+        while let directive = waiting.first, directive.position <= position {
+            waiting.removeFirst()
             switch directive.name {
             case "if", "ifdef", "ifndef": open.append(directive.written)
             case "else", "elif", "elifdef", "elifndef": open.append((open.popLast() ?? "") + directive.written)
             case "endif": _ = open.popLast()
-            default: continue
+            default: break
             }
+            conditions.append(open)
         }
-        return open
     }
 }
 

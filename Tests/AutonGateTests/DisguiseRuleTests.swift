@@ -36,12 +36,12 @@ import Testing
         ("#define H \"a.h\"\n#include H", "includes what a macro says"),
         ("#include_next <stdint.h>", "#include_next"), ("#import \"a.h\"", "#import"),
         ("#pragma redefine_extname emit report_text", "#pragma redefine_extname emit report_text"),
-        ("#pragma weak harness_run", "#pragma weak harness_run"),
         ("#pragma push_macro(\"KASSERT\")", "#pragma push_macro(\"KASSERT\""),
         ("#pragma GCC diagnostic ignored \"-Wunused-variable\"", "#pragma GCC diagnostic ignored"),
         ("#pragma GCC system_header", "#pragma GCC system_header"),
         ("%:pragma STDC FP_CONTRACT ON", "#pragma STDC FP_CONTRACT ON"),
         ("extern inline __attribute__((gnu_inline)) int b(void) { return 1; }", "gnu_inline"),
+        ("__attribute__((noinline, weak)) int b(void) { return 1; }", "weak"), ("[[gnu::__weak__]] int b;", "__weak__"),
         ("_Pragma(\"GCC optimize(0)\") int b;", "_Pragma"),
         ("#define QUIET _Pragma(\"GCC diagnostic ignored \\\"-Wall\\\"\")", "_Pragma"),
         ("#line 7 \"x.c\"", "#line"), ("# 7 \"x.c\" 3", "#line"), ("#define ASM __asm__", "gives another name to __asm__"),
@@ -64,13 +64,20 @@ import Testing
         #expect(found.first?.hasPrefix("lib/a.c: \(what) (line ") == true, "\(found)")
     }
 
+    @Test func aPragmaThatMakesWeak() {
+        #expect(
+            violations("lib/a.c", "#pragma weak sum\n") == [
+                "lib/a.c: #pragma weak sum (line 1)", "lib/a.c: weak (line 1)",
+            ])
+    }
+
     @Test func nasmInstructions() {
         #expect(violations("boot/a.asm", "%macro mov 2\n%endmacro\n") == ["boot/a.asm: gives another meaning to mov (line 1)"])
     }
 
     @Test(arguments: [
         ("[warning -all]", "[warning"), ("[WARNING off]", "[warning"), ("%define QUIET [warning -all]", "[warning"),
-        ("%pragma output x", "%pragma"), ("%line 7 x.asm", "%line"),
+        ("weak sum", "weak"), ("[WEAK sum]", "WEAK"), ("%pragma output x", "%pragma"), ("%line 7 x.asm", "%line"),
         ("m\u{435}mcmp:", "a letter that is not ASCII: m\u{435}mcmp"),
     ])
     func nasm(code: String, what: String) {

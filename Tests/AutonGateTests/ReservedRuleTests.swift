@@ -114,6 +114,7 @@ import Testing
         "__asm__(\".altmacro\");", "__asm__(\".irp x, 1\");", "__asm__(\".irpc x, 1\");",
         "__asm__(\".inc\\\\x \\\"/etc/passwd\\\"\");", "#define READ \".incbin \\\"x\\\"\"",
         "int a __attribute__((section(\".rodata\\n.incbin \\\"x\\\"\\n#\")));", "__asm__(\".set memcmp, mine\");",
+        "__asm__(\".weak mine\");",
         "__asm__(\"memcmp = mine\");", "void f(void) { __asm__ volatile(\"memcmp == mine\"); }",
         "__asm__(\"memcmp /* */ = mine\");", "__asm__(\"nop; \\\"memcmp\\\"=mine\");",
         "void f(void) { __asm__ volatile(\".weakref a, b\"); }",

@@ -137,7 +137,7 @@ import Testing
         // Of what it has only tests use check().
         #expect(
             edited("\tKASSERT(a);\n}", "\t(void)a;\n}") == [
-                "mm/a.c: \(WeakenedTestsRule.advice) (check, which only tests use is changed, or gone, line 11)"
+                "mm/a.c: \(WeakenedTestsRule.advice) (check, which only tests use, is changed, or gone, line 11)"
             ])
         #expect(
             edited("uint64_t sum = 0;", "uint64_t sum = 1;") == [
@@ -255,6 +255,43 @@ import Testing
     ])
     func whatItStandsOn(old: String, new: String) {
         #expect(edited(old, new) != [])
+    }
+
+    /// What only tests use in a file of the kernel's is theirs; what the kernel uses too may change, but not for them alone.
+    @Test(arguments: [
+        ("#define ROUNDS BASE", "#define ROUNDS 0", "the macro ROUNDS, which only tests use, is changed, or gone"),
+        ("#define BASE 100", "#define BASE 0", "the macro BASE, which only tests use, is changed, or gone"),
+        (
+            "#define BASE 100", "#if 0\n#define BASE 100\n#else\n#define BASE 0\n#endif",
+            "the macro BASE, which only tests use, is changed, or gone"
+        ),
+        ("KTEST", "#undef ROUNDS\n#define ROUNDS 0\nKTEST", "gives another meaning to ROUNDS"),
+        ("KTEST", "#undef BATCH\n#define BATCH 0\nKTEST", "gives another meaning to BATCH"),
+        ("FIRST = 3", "FIRST = 2", "which only tests use, is changed, or gone"),
+        ("int a, b;", "int a;", "probe, which only tests use, is changed, or gone"),
+        ("typedef int wanted", "typedef char wanted", "wanted, which only tests use, is changed, or gone"),
+        ("BATCH 8", "BATCH 16", ""), ("USED = 4", "USED = 5", ""), ("OTHER 7", "OTHER 8", ""),
+    ])
+    func ofTheKernelsOwnFile(old: String, new: String, why: String) {
+        let text = """
+            #define BATCH 8
+            #define BASE 100
+            #define ROUNDS BASE
+            #define OTHER 7
+            enum { FIRST = 3, SECOND };
+            enum used { USED = 4 };
+            struct probe { int a, b; };
+            typedef int wanted;
+            int batch(void) { return BATCH + OTHER + USED; }
+            KTEST(mm, one)
+            {
+            \tstruct probe p = { USED, SECOND };
+            \tfor (wanted i = 0; i < ROUNDS; i++)
+            \t\tKASSERT(batch() > BATCH + p.a);
+            }
+            """
+        let found = violations(.made("mm/a.c", from: text, to: text.replacing(old, with: new, maxReplacements: 1)))
+        #expect(why.isEmpty ? found == [] : found.contains { $0.contains(why) }, "\(found)")
     }
 
     /// "\xff" and "ÿ" are other bytes, though both stand for U+FF.
