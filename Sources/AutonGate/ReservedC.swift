@@ -163,7 +163,8 @@ struct ReservedC {
         let words = Array(text.filter { !$0.isWhitespace || $0.isNewline })
         return words.indices.contains { index in
             words[index] == "=" && index > 0
-                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"/".contains(words[index - 1]))
+                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"".contains(words[index - 1])
+                    || words[..<index].suffix(2).elementsEqual("*/"))
         }
     }
 

@@ -32,6 +32,7 @@ import Testing
                 "mm/a.c",
                 "void f(int a) { __asm__ volatile(\"1:\\tmov %1, %0\\n\\tjne 1b\" : \"=a\"(a), \"+r\"(a), \"=@ccz\"(a)); }") == []
         )
+        #expect(violations("mm/a.c", "__asm__(\"# a /= b\");") == [])
         #expect(violations("boot/a.asm", "; incbin \\\nincbin\n%include \"a.inc\"\ndb 'KTAP', 7, 'version 1'\n\tinc rax\n") == [])
         #expect(violations("boot/a.asm", "; report_text\nextern kernel_main, harness_panic\n\tcall harness_panic\n") == [])
         #expect(
