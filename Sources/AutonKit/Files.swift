@@ -142,15 +142,15 @@ package enum Files {
     /// locked or made deeper than a path can be long.
     package static func removeTree(_ path: FilePath) throws {
         var left = [path], lifted = 0
-        func remove(_ place: FilePath) throws {
-            guard let type = type(of: place) else { return }
+        func remove(_ place: inout TreePlace) throws {
+            guard let type = place.type else { return }
             if type == S_IFDIR {
-                unlock(place, to: 0o700)
-                for inside in try children(place) {
-                    if inside.length < longestPath { try remove(inside) } else { try lift(inside) }
+                place.unlock(to: 0o700)
+                try place.forEachChild { inside, _ in
+                    if inside.isLong { try lift(inside.path) } else { try remove(&inside) }
                 }
             }
-            try failing("cannot remove", at: place) { try posix(place.withPlatformString { Glibc.remove($0) }) }
+            try place.failing("cannot remove") { try posix(type == S_IFDIR ? rmdir($0) : unlink($0)) }
         }
         // To the top, to be removed there after the rest.
         func lift(_ place: FilePath) throws {
@@ -161,28 +161,39 @@ package enum Files {
             }
             left.append(top)
         }
-        while let top = left.popLast() { try remove(top) }
+        while let top = left.popLast() {
+            var place = try TreePlace(top)
+            try remove(&place)
+        }
     }
 
     /// Bytes; with a name after it, which may have 255, it is still one that the kernel takes.
     package static let longestPath = Int(PATH_MAX) - 512
 
-    /// Makes a directory of ours accessible again if it is not, to whoever asks for it.
-    package static func unlock(_ directory: FilePath, to mode: mode_t) {
-        directory.withPlatformString { if access($0, R_OK | W_OK | X_OK) != 0 { chmod($0, mode) } }
-    }
-
     /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
     package static func copyTree(_ source: FilePath, to target: FilePath) throws {
-        switch type(of: source) {
-        case S_IFDIR:
-            try createDirectories(target)
-            for inside in try children(source) {
-                try copyTree(inside, to: inside.lastComponent.map(target.appending) ?? target)
+        func copy(_ place: inout TreePlace, _ other: inout TreePlace) throws {
+            switch place.type {
+            case S_IFDIR:
+                try other.failing("cannot create directory") {
+                    if mkdir($0, 0o755) != 0 && errno != EEXIST { throw Errno(rawValue: errno) }
+                }
+                try place.forEachChild { inside, name in try other.at(name) { try copy(&inside, &$0) } }
+            case S_IFREG:
+                let bytes = try place.failing("cannot read") { name in
+                    let file = try opened(name, O_RDONLY | O_NOFOLLOW)
+                    return try file.closeAfter { try read(file) }
+                }
+                try other.failing("cannot write") { name in
+                    let file = try opened(name, O_WRONLY | O_CREAT | O_TRUNC)
+                    try file.closeAfter { _ = try file.writeAll(bytes) }
+                }
+            default: break
             }
-        case S_IFREG: try write(target, try read(source), sync: false)
-        default: break
         }
+        if isDirectory(source) { try createDirectories(target) }
+        var place = try TreePlace(source), other = try TreePlace(target)
+        try copy(&place, &other)
     }
 
     /// What is in a directory, sorted by name, whatever bytes that has; empty if there is no such directory.
@@ -206,7 +217,9 @@ package enum Files {
 
     /// The names in a directory, sorted; empty if there is no such directory.
     package static func list(_ path: FilePath) throws -> [String] {
-        try children(path).compactMap { $0.lastComponent?.string }
+        var names: [String] = [], place = try TreePlace(path)
+        try place.forEachChild { names.append(String(cString: $1)) }
+        return names.sorted()
     }
 
     /// Whether there is no room, or next to none, for a file where `path` is.
@@ -249,6 +262,12 @@ package enum Files {
                 }
             throw AutonError(status, "\(what): \(code)", at: path.string)
         }
+    }
+
+    private static func opened(_ name: UnsafePointer<CChar>, _ flags: Int32) throws -> FileDescriptor {
+        let file = open(name, flags | O_CLOEXEC, 0o644)
+        if file < 0 { throw Errno(rawValue: errno) }
+        return FileDescriptor(rawValue: file)
     }
 
     private static func posix(_ result: Int32) throws {

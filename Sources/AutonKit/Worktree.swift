@@ -28,12 +28,14 @@ package struct Worktree: Sendable {
     /// Gives what a sandboxed command must be able to change to the user that it runs as.
     package static func handOver(_ path: FilePath) throws {
         guard Sandbox.changesUser else { return }
-        guard path.withPlatformString({ lchown($0, Sandbox.user, Sandbox.user) }) == 0 else {
-            throw AutonError(.badConfiguration, "cannot change owner: \(Errno(rawValue: errno))", at: path.string)
+        func handOver(_ place: inout TreePlace) throws {
+            guard lchown(place.name, Sandbox.user, Sandbox.user) == 0 else {
+                throw AutonError(.badConfiguration, "cannot change owner: \(Errno(rawValue: errno))", at: place.path.string)
+            }
+            if place.type == S_IFDIR { try place.forEachChild { inside, _ in try handOver(&inside) } }
         }
-        if Files.type(of: path) == S_IFDIR {
-            for inside in try Files.children(path) { try handOver(inside) }
-        }
+        var place = try TreePlace(path)
+        try handOver(&place)
     }
 
     /// The tree of what is in the directory now, ignored files left out.
@@ -46,18 +48,21 @@ package struct Worktree: Sendable {
     /// Removes what git would take for a repository inside this one, which would become a submodule, and what it
     /// refuses to store, and unlocks the rest: whoever works in the directory must not be able to make it fail.
     private static func removeUnstorable(_ directory: FilePath) throws {
-        for path in try Files.children(directory) {
-            switch (Files.type(of: path), path.lastComponent?.string.lowercased()) {
-            case (_, ".git"), (S_IFLNK, ".gitmodules"): try Files.removeTree(path)
-            case (S_IFDIR, _) where path.length < Files.longestPath:
-                Files.unlock(path, to: 0o755)
-                try removeUnstorable(path)
-            case (S_IFREG, _):
-                path.withPlatformString { if access($0, R_OK) != 0 { chmod($0, 0o644) } }
-            case (S_IFLNK, _): break
-            default: try Files.removeTree(path)
+        func remove(in place: inout TreePlace) throws {
+            try place.forEachChild { inside, name in
+                switch inside.type {
+                case _ where strcasecmp(name, ".git") == 0: try Files.removeTree(inside.path)
+                case S_IFLNK: if strcasecmp(name, ".gitmodules") == 0 { try Files.removeTree(inside.path) }
+                case S_IFDIR where !inside.isLong:
+                    inside.unlock(to: 0o755)
+                    try remove(in: &inside)
+                case S_IFREG: if access(inside.name, R_OK) != 0 { chmod(inside.name, 0o644) }
+                default: try Files.removeTree(inside.path)
+                }
             }
         }
+        var place = try TreePlace(directory)
+        try remove(in: &place)
     }
 
     package func remove() throws {
