@@ -20,8 +20,9 @@ global idt_stubs
 section .text
 
 ; The stubs.
-; In:  as the processor leaves it: interrupts and TF off; on the stack, 16-byte aligned before they were pushed: SS, RSP,
-;      RFLAGS, CS, RIP, and for some vectors an error code. All other registers as interrupted.
+; In:  as the processor leaves it: IF, TF and NT clear, the other flags, AC and DF among them, as interrupted; on the
+;      stack, 16-byte aligned before they were pushed: SS, RSP, RFLAGS, CS, RIP, and for some vectors an error code. All
+;      other registers as interrupted.
 ; Out: to idt_common with error code (0 where the processor pushes none) and vector pushed too. No register changed.
 idt_stub:
 %assign v 0
@@ -36,8 +37,9 @@ idt_stub:
 %endrep
 
 ; From any stub to trap_dispatch and back to what was interrupted.
-; In:  the frame from vector upwards on the stack, all registers as interrupted.
-; Out: iretq to what the frame says then; all registers from the frame.
+; In:  the frame from vector upwards on the stack, all registers as interrupted; flags as the stubs have them.
+; Out: iretq to what the frame says then; all registers and the flags from the frame.
+; To trap_dispatch: IF, TF, NT, DF and AC clear, GS base the kernel's, RDI = RSP = the frame.
 ; In between, kept by trap_dispatch as the C ABI has it: EBX = 1 if GS base has to be swapped back, else 0. RBP stays as
 ; interrupted, so that the chain of frames that trap_dispatch begins leads on to those of the interrupted code.
 idt_common:
@@ -56,7 +58,12 @@ idt_common:
 	push	r13
 	push	r14
 	push	r15
-	cld
+
+	; RFLAGS with nothing set: no DF, as the C ABI has it, and no AC, with which SMAP would let the kernel touch
+	; users' memory. Not by clac, an invalid opcode where there is no SMAP. IF stays 0; no register changed, and RSP
+	; is back where it was.
+	push	0
+	popfq
 
 	; GS base becomes the kernel's. Clobbers RAX, RCX, RDX; sets EBX.
 	xor	ebx, ebx

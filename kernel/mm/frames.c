@@ -11,6 +11,7 @@
 #include "cpu.h"
 #include "harness.h"
 #include "io.h"
+#include "magazine.h"
 #include "mm.h"
 #include "panic.h"
 #include "spinlock.h"
@@ -43,9 +44,14 @@ static struct frame_stats counts;               /* free, low_free: set bits, wit
 static bool high_open;
 
 /* The tables, in one piece, in this order. frame_end is one past the last frame of RAM; it and where they lie are
- * written once, by frames_init. */
-static uint64_t frame_end;
-static uint64_t *tags, *bitmap, *summary;       /* a bit of summary is set if that word of the bitmap is not 0 */
+ * written once, by frames_init.
+ *
+ * A tag is 0 unless its frame is allocated, or just being freed: tables begin as 0, only an allocated frame's tag can
+ * be set, and who frees the frame clears it before another can have it. mm/magazine.h relies on that, and looks at
+ * tags without the state. */
+uint64_t frame_end;
+uint64_t *tags;
+static uint64_t *bitmap, *summary;              /* a bit of summary is set if that word of the bitmap is not 0 */
 static uint8_t *states;
 static uint64_t group_end;                      /* words of summary from here on are 0 */
 

@@ -1,7 +1,7 @@
 /* Memory of any size: up to SLAB_MAX_SIZE an object of a class of sizes, above that whole frames. See spec/mm.md,
  * "slab". What a pointer is is told by its frame's tag: of a slab's frame the header's address, of the first frame of a
  * run what run_tag says, of the others 0. */
-#include "slab.h"
+#include "magazine.h"
 #include "harness.h"
 #include "panic.h"
 #include "string.h"
@@ -18,8 +18,12 @@ static const struct {
 	{ "kmalloc-2048", 2048 }, { "kmalloc-4096", SLAB_MAX_SIZE },
 };
 
-/* The class of a size, by the size in steps, rounded up; [0] stays NULL, and before kmalloc_init all are. */
-static struct slab_cache *by_steps[SLAB_MAX_SIZE / STEP + 1];
+/* Stands in where there is no class, so that kmalloc need not ask: slabs of no frames cannot be made, and NULL is what
+ * it gives. */
+static struct slab_cache none = { .name = "kmalloc-none" };
+
+/* The class of a size, by the size in steps, rounded up; [0] stays none, and before kmalloc_init all are. */
+static struct slab_cache *by_steps[SLAB_MAX_SIZE / STEP + 1] = { [0 ... SLAB_MAX_SIZE / STEP] = &none };
 
 /* ---- runs of frames ---- */
 
@@ -49,14 +53,14 @@ static __attribute__((noinline)) void *run_alloc(size_t size, unsigned flags)
 	const size_t count = (size + PAGE_SIZE - 1) / PAGE_SIZE;
 	paddr_t pa;
 
-	if (size > KMALLOC_MAX || !by_steps[1] || frame_alloc_contig(count, 1, 0, flags, &pa))
+	if (size > KMALLOC_MAX || by_steps[1] == &none || frame_alloc_contig(count, 1, 0, flags, &pa))
 		return NULL;
 	frame_set_tag(pa, run_tag(pa, count));
 	return phys_to_virt(pa);
 }
 
-/* The rest of kfree: p is not in a slab of kmalloc's. */
-static __attribute__((noinline)) int run_free(void *p, uint64_t tag)
+/* tag: of the frame that p points into. */
+static int run_free(void *p, uint64_t tag)
 {
 	const size_t count = run_count(p, tag);
 
@@ -67,37 +71,42 @@ static __attribute__((noinline)) int run_free(void *p, uint64_t tag)
 
 /* ---- any size ---- */
 
-/* flags: FRAME_ZERO, for a run. */
-static inline void *allocate(size_t size, unsigned flags, void *caller)
+/* flags: FRAME_ZERO, for a run. Inlined: see slab_take. */
+static inline __attribute__((always_inline)) void *allocate(size_t size, unsigned flags)
 {
-	struct slab_cache *c;
-
 	if (size > SLAB_MAX_SIZE)
 		return run_alloc(size, flags);
-	c = by_steps[(size + STEP - 1) / STEP];
-	return c ? slab_take(c, caller) : NULL;
+	return slab_take(by_steps[(size + STEP - 1) / STEP]);
 }
 
 void *kmalloc(size_t size)
 {
-	return allocate(size, 0, __builtin_return_address(0));
+	return allocate(size, 0);
 }
 
 void *kzalloc(size_t size)
 {
-	void *p = allocate(size, FRAME_ZERO, __builtin_return_address(0));
+	void *p = allocate(size, FRAME_ZERO);
 
 	if (p && size <= SLAB_MAX_SIZE)
 		memset(p, 0, size);
 	return p;
 }
 
-int kfree(void *p)
+/* The rest of kfree: p does not lie in the first frame of a slab of kmalloc's that has magazines. */
+static __attribute__((noinline)) int kfree_slowly(void *p)
 {
 	const uint64_t tag = slab_tag(p);
 	struct slab *s = slab_of(p, tag);
 
-	return s && s->cache->kmalloc ? slab_give(s, p) : run_free(p, tag);
+	return s && s->cache->kmalloc ? slab_give(s, p, s->cache->room) : run_free(p, tag);
+}
+
+int kfree(void *p)
+{
+	struct slab *s = slab_at(p, SLAB_WORD_KMALLOC);
+
+	return s ? slab_give(s, p, SLAB_MAGAZINE) : kfree_slowly(p);
 }
 
 size_t kmalloc_size(const void *p)
@@ -106,7 +115,7 @@ size_t kmalloc_size(const void *p)
 	const struct slab *s = slab_of(p, tag);
 
 	if (s)
-		return s->cache->kmalloc && slab_is_object(s, p) ? s->cache->size : 0;
+		return s->cache->kmalloc && slab_index(s, p) < s->cache->count ? s->cache->size : 0;
 	return run_count(p, tag) * PAGE_SIZE;
 }
 
@@ -141,6 +150,8 @@ static void kmalloc_init(void)
 		if (slab_cache_create(classes[i].name, classes[i].size, 0, NULL, flags, &c))
 			panic("kmalloc_init: no memory for %s", classes[i].name);
 		c->kmalloc = true;
+		if (c->room)
+			c->word = SLAB_WORD_KMALLOC;    /* before its first slab, whose header keeps it */
 		for (; steps <= classes[i].size / STEP; steps++)
 			by_steps[steps] = c;
 	}

@@ -378,14 +378,14 @@ void thread_leave_space(struct thread *t)
 		t->fs_base = read_fs_base();
 }
 
-/* SS: after an interrupt from ring 3 it is 0, see "Hardware facts". */
+/* FS base last: to load FS may clear it. */
 void thread_enter_space(const struct thread *t)
 {
 	vmspace_activate(t->space);
 	gdt_set_rsp0((uint64_t)(t->space ? t->stack_top : boot_stack_top));
+	thread_load_segments();
 	if (t->space)
 		write_fs_base(t->fs_base);
-	__asm__ volatile("movl %0, %%ss" : : "r"(SEL_KERNEL_DATA) : "memory");
 }
 
 uint64_t thread_fs_base(const struct thread *t)

@@ -1,4 +1,4 @@
-/* What sched/core.c, who runs, and sched/thread.c, all else about threads, share. See spec/sched.md.
+/* What sched/core.c, who runs, sched/thread.c, all else about threads, and sched/segments.c share. See spec/sched.md.
  *
  * One lock, sched's own, guards run queues, what threads are at, permits, and who runs on which processor. It is taken
  * with interrupts off and is held over each switch: who is switched to gives it back. So whoever holds it finds no
@@ -178,6 +178,13 @@ void thread_init_reaper(void);
 int thread_make(const struct thread_attr *attr, void (*fn)(void *), void *arg, struct thread **out);
 
 /* For a switch from or to a thread that has a space, interrupts off: keeps FS_BASE of t, which has run; and gives this
- * processor the space, FS_BASE, RSP0 and SS of t, which is to run. */
+ * processor the space, RSP0 and FS_BASE of t, which is to run, and the kernel's SS, DS, ES, FS and GS. In this order,
+ * as to load FS may clear FS_BASE. */
 void thread_leave_space(struct thread *t);
 void thread_enter_space(const struct thread *t);
+
+/* ---- segments.c ---- */
+
+/* Loads SS, DS and ES with SEL_KERNEL_DATA, FS and GS with 0. The kernel's GS base stays; FS base and ring 3's GS base
+ * stay or become 0. Interrupts are off. */
+void thread_load_segments(void);
