@@ -15,6 +15,11 @@ struct CUnit: Sendable {
 }
 
 extension CSource {
+    /// `static` comes before the name; it may mean something else after it.
+    func isStatic(_ unit: CUnit) -> Bool {
+        tokens[unit.words].prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
+    }
+
     /// Finds the units of the file.
     ///
     /// - Returns: how deep its brackets, or its conditions, are nested.

@@ -7,15 +7,10 @@ struct ReservedC {
 
     init(_ source: CSource, path: String) {
         isTest = path.hasPrefix("tests/")
-        own = Set(source.units.filter { Self.isStatic($0, source) }.map(\.name)).subtracting(HarnessNames.tables)
+        own = Set(source.units.filter(source.isStatic).map(\.name)).subtracting(HarnessNames.tables)
         for unit in source.units where unit.kind == .function { defined(unit, source) }
         for directive in source.directives { look(at: directive) }
         for piece in source.pieces { look(at: piece) }
-    }
-
-    /// `static` comes before the name; it may mean something else after it.
-    private static func isStatic(_ unit: CUnit, _ source: CSource) -> Bool {
-        source.tokens[unit.words].prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
     }
 
     private mutating func defined(_ unit: CUnit, _ source: CSource) {

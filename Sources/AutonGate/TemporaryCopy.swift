@@ -14,8 +14,14 @@ struct TemporaryCopy {
         do {
             var leftOut: [String] = []
             for name in try Files.list(source) where name != "build" && !name.hasPrefix(".") {
-                leftOut += try Self.copy(source.appending(name), to: scratch.path.appending(name), name)
+                try Files.copyTree(
+                    source.appending(name), to: scratch.path.appending(name), filesUpTo: Change.largestFile
+                ) { path, status in
+                    let inside = String(path.string.dropFirst(source.string.count + 1))
+                    leftOut.append("\(Text.path(inside)): \(Self.what(status))")
+                }
             }
+            leftOut.sort()
             self.leftOut = leftOut
             try Worktree.handOver(scratch.path)
         } catch {
@@ -24,23 +30,11 @@ struct TemporaryCopy {
         }
     }
 
-    private static func copy(_ source: FilePath, to target: FilePath, _ name: String) throws -> [String] {
-        var status = stat()
-        guard source.withPlatformString({ lstat($0, &status) }) == 0 else { return [] }
+    private static func what(_ status: stat) -> String {
         switch status.st_mode & S_IFMT {
-        case S_IFDIR:
-            try Files.createDirectories(target)
-            return try Files.children(source).flatMap { inside in
-                guard let component = inside.lastComponent else { return [String]() }
-                return try copy(inside, to: target.appending(component), "\(name)/\(component.string)")
-            }
-        case S_IFREG where status.st_size > Change.largestFile:
-            return ["\(Text.path(name)): \(status.st_size) bytes, the limit is \(Change.largestFile)"]
-        case S_IFREG:
-            try Files.copyTree(source, to: target)
-            return []
-        case S_IFLNK: return ["\(Text.path(name)): a symbolic link"]
-        default: return ["\(Text.path(name)): neither file nor directory"]
+        case S_IFREG: "\(status.st_size) bytes, the limit is \(Change.largestFile)"
+        case S_IFLNK: "a symbolic link"
+        default: "neither file nor directory"
         }
     }
 

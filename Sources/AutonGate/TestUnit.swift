@@ -63,13 +63,12 @@ private struct Piece {
 
     private init(_ unit: CUnit, _ conditions: [String], _ source: CSource) {
         let words = source.tokens[unit.words]
-        let isStatic = words.prefix { !$0.isIdentifier(unit.name) }.contains { $0.isIdentifier("static") }
         // `enum { ROUNDS = 100 };`, which declares no variable.
         let isType =
             words.first.map { ["enum", "struct", "union"].contains($0.text) } == true
             && words.dropLast().last?.isPunctuator("}") == true && unit.kind == .declaration
         isTest = [.test, .benchmark, .figure, .panic].contains(unit.kind)
-        isOwn = isStatic || isType || words.first?.isIdentifier("typedef") == true
+        isOwn = source.isStatic(unit) || isType || words.first?.isIdentifier("typedef") == true
         description =
             switch unit.kind {
             case .test: "the test \(unit.name)"

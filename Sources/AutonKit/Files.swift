@@ -171,15 +171,22 @@ package enum Files {
     package static let longestPath = Int(PATH_MAX) - 512
 
     /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
-    package static func copyTree(_ source: FilePath, to target: FilePath) throws {
+    ///
+    /// - Parameters:
+    ///   - limit: the bytes that a file may have; a larger one is left out.
+    ///   - leaveOut: is told what is left out, and what it is.
+    package static func copyTree(
+        _ source: FilePath, to target: FilePath, filesUpTo limit: Int = .max, leaveOut: (FilePath, stat) -> Void = { _, _ in }
+    ) throws {
         func copy(_ place: inout TreePlace, _ other: inout TreePlace) throws {
-            switch place.type {
+            guard let status = place.status else { return }
+            switch status.st_mode & S_IFMT {
             case S_IFDIR:
                 try other.failing("cannot create directory") {
                     if mkdir($0, 0o755) != 0 && errno != EEXIST { throw Errno(rawValue: errno) }
                 }
                 try place.forEachChild { inside, name in try other.at(name) { try copy(&inside, &$0) } }
-            case S_IFREG:
+            case S_IFREG where status.st_size <= limit:
                 let bytes = try place.failing("cannot read") { name in
                     let file = try opened(name, O_RDONLY | O_NOFOLLOW)
                     return try file.closeAfter { try read(file) }
@@ -188,7 +195,7 @@ package enum Files {
                     let file = try opened(name, O_WRONLY | O_CREAT | O_TRUNC)
                     try file.closeAfter { _ = try file.writeAll(bytes) }
                 }
-            default: break
+            default: leaveOut(place.path, status)
             }
         }
         if isDirectory(source) { try createDirectories(target) }
@@ -198,21 +205,9 @@ package enum Files {
 
     /// What is in a directory, sorted by name, whatever bytes that has; empty if there is no such directory.
     package static func children(_ path: FilePath) throws -> [FilePath] {
-        guard let directory = path.withPlatformString({ opendir($0) }) else {
-            if errno == ENOENT { return [] }
-            let code = Errno(rawValue: errno)
-            return try failing("cannot list", at: path) { throw code }
-        }
-        defer { closedir(directory) }
-        // With each component its text, which is decoded anew whenever one asks for it.
-        var names: [(text: String, component: FilePath.Component)] = []
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath.Component(platformString: $0) }
-            }
-            if let name, name.kind == .regular { names.append((name.string, name)) }
-        }
-        return names.sorted { $0.text < $1.text }.map { path.appending($0.component) }
+        var found: [(name: String, path: FilePath)] = [], place = try TreePlace(path)
+        try place.forEachChild { inside, name in found.append((String(cString: name), inside.path)) }
+        return found.sorted { $0.name < $1.name }.map(\.path)
     }
 
     /// The names in a directory, sorted; empty if there is no such directory.

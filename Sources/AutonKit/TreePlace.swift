@@ -23,11 +23,13 @@ struct TreePlace: ~Copyable {
     /// Whether the system might not take a name after it.
     var isLong: Bool { length >= Files.longestPath }
 
-    /// The file type bits of what is there itself, links not followed.
-    var type: mode_t? {
+    /// Of what is there itself, links not followed; nil if nothing is.
+    var status: stat? {
         var status = stat()
-        return lstat(text, &status) == 0 ? status.st_mode & S_IFMT : nil
+        return lstat(text, &status) == 0 ? status : nil
     }
+    /// Its file type bits.
+    var type: mode_t? { status.map { $0.st_mode & S_IFMT } }
 
     /// Makes a directory of ours accessible again if it is not, to whoever asks for it.
     func unlock(to mode: mode_t) { if access(text, R_OK | W_OK | X_OK) != 0 { chmod(text, mode) } }
