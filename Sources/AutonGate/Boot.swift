@@ -29,6 +29,8 @@ package struct Boot: Sendable {
     package var seconds: Double
     /// What is to look on from outside.
     var oversight: Oversight?
+    /// What is to see how long no interrupts are taken.
+    package var masking: InterruptsOff?
     /// What is to be profiled.
     var profile: Profile.Window?
 
@@ -51,6 +53,7 @@ package struct Boot: Sendable {
 
         var sandbox = sandbox(directory)
         try await oversight?.prepare(&sandbox)
+        try await masking?.prepare(sandbox)
         let sampling = HangSampler(directory: directory, after: seconds)
         sandbox.limits.seconds = sampling.limit
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
@@ -92,6 +95,7 @@ package struct Boot: Sendable {
                 sandbox.inside(image), with: machine.image)
         )
         if let oversight { (found.origin, found.tampering) = try oversight.findings(reported, in: directory) }
+        if let masking { found.counters.add(masking.longest(try Self.bytes(of: directory.appending(InterruptsOff.output)))) }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         // A panic that was asked for needs no explanation.
         if panic == nil || ending != .panic { found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory) }
@@ -143,6 +147,7 @@ package struct Boot: Sendable {
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
         arguments += oversight?.arguments(in: sandbox) ?? []
+        arguments += masking?.arguments(inside) ?? []
         if let profile {
             arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
         }

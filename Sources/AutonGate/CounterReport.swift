@@ -29,6 +29,12 @@ package struct CounterReport: Sendable, Equatable {
         return count != nil && name.contains(".")
     }
 
+    /// What was seen from outside, by the names of tests and benchmarks.
+    mutating func add(_ masked: [String: InstructionCounts.Masked]) {
+        for index in counts.tests.indices { counts.tests[index].masked = masked[counts.tests[index].name] }
+        for index in counts.benches.indices { counts.benches[index].masked = masked[counts.benches[index].name] }
+    }
+
     private mutating func read(_ line: LineReader.Line) {
         let text = String(decoding: line.bytes, as: UTF8.self)
         if let rest = text.dropping("# count ") { return readCount(rest) }

@@ -29,7 +29,9 @@ package struct Measurement: Sendable {
         var boot = Boot(image: image, machine: machine, suites: suites, seconds: seconds)
         boot.machine.countsInstructions = true
         boot.benches = benches
+        boot.masking = try InterruptsOff(of: image, on: boot.machine)
         let counting = boot
+        boot.masking = nil
         boot.oversight = try Oversight(of: image, on: boot.machine)
         let watched = boot
         let twice = { @Sendable in
@@ -67,7 +69,7 @@ package struct Measurement: Sendable {
     private static func differences(_ first: InstructionCounts, _ second: InstructionCounts) -> [String] {
         let one = first.tests + first.benches, two = second.tests + second.benches
         // They went the same way as long as the names agree; from there on nothing can be compared.
-        let different = zip(one, two).filter { $0 != $1 }.map { a, b in
+        let different = zip(one, two).filter { $0.name != $1.name || $0.instructions != $1.instructions }.map { a, b in
             a.name == b.name
                 ? "\(a.name) took \(a.instructions) instructions, then \(b.instructions)"
                 : "\(a.name) was followed by other than \(b.name)"

@@ -6,7 +6,11 @@ extension InstructionCounts {
     func compared(with base: InstructionCounts) -> InstructionCounts {
         func compare(_ counts: [Count], _ base: [Count]) -> [Count] {
             let known = Dictionary(base.map { ($0.name, $0.instructions) }, uniquingKeysWith: { first, _ in first })
-            return counts.map { Count(name: $0.name, instructions: $0.instructions, base: known[$0.name]) }
+            return counts.map { count in
+                var count = count
+                count.base = known[count.name]
+                return count
+            }
         }
         return InstructionCounts(
             tests: compare(tests, base.tests), benches: compare(benches, base.benches), figures: figures)

@@ -8,7 +8,7 @@ import SystemPackage
 /// of them succeeded in full, so that a record is never the reason for asking less.
 package struct TreeRecord: Codable, Equatable, Sendable {
     /// Raised when the meaning changes; other records are as good as none.
-    private static let currentFormat = 4
+    private static let currentFormat = 5
 
     private var format = Self.currentFormat
     /// Other tools make another image of the same tree, which takes other counts.

@@ -7,15 +7,32 @@ package struct InstructionCounts: Codable, Sendable, Equatable {
         package var instructions: Int
         /// The same on the base; nil if it is not there.
         package var base: Int?
+        /// The longest time in which no interrupt could be taken; nil if there was none, or if it was not seen.
+        package var masked: Masked?
 
-        package init(name: String, instructions: Int, base: Int? = nil) {
+        package init(name: String, instructions: Int, base: Int? = nil, masked: Masked? = nil) {
             self.name = name
             self.instructions = instructions
             self.base = base
+            self.masked = masked
         }
 
         /// What is before the first dot of its name.
         package var suite: String { String(name.prefix { $0 != "." }) }
+    }
+
+    /// A time with interrupts off.
+    package struct Masked: Codable, Sendable, Equatable {
+        package var instructions: Int
+        /// The functions in which they went off, and on again.
+        package var off: String
+        package var on: String
+
+        package init(instructions: Int, off: String, on: String) {
+            self.instructions = instructions
+            self.off = off
+            self.on = on
+        }
     }
 
     package var tests: [Count]

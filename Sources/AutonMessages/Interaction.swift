@@ -9,6 +9,8 @@ package struct Interaction: Codable, Sendable, Equatable {
         case beside
         /// What a test or benchmark takes.
         case speed
+        /// How long a test or benchmark has interrupts off.
+        case masked
         /// What the kernel as a whole takes.
         case figure
         /// Two boots that should be the same are not.
@@ -79,6 +81,8 @@ extension Interaction {
         switch (kind, cost) {
         case (.chance, _): what = "\(alone.rawValue), then \(combined.rawValue), \(place)"
         case (.figure, let cost?): what = "\(cost.combined) in place of \(cost.alone) (\(cost.change)), \(place)"
+        case (.masked, let cost?):
+            what = "interrupts off for \(cost.alone) instructions alone, \(cost.combined) \(place) (\(cost.change))"
         case (_, let cost?): what = "\(cost.alone) instructions alone, \(cost.combined) \(place) (\(cost.change))"
         default: what = "\(alone.rawValue) alone, \(combined.rawValue) \(place)"
         }

@@ -12,7 +12,7 @@ extension Composition {
             return "\(part.part) changes \(files.joined(separator: ", "))"
         }
         let work = builds.flatMap { builds in boots.map { ["\(builds) builds, \($0) boots"] } } ?? []
-        let sections = [tests, benches, sums].filter { $0.count > 1 }.map(Table.format)
+        let sections = [tests, benches, masked, sums].filter { $0.count > 1 }.map(Table.format)
         return (sections + wrong + work + (found.isEmpty ? ["no interaction found"] : found) + changed).joined(separator: "\n")
     }
 
@@ -40,6 +40,19 @@ extension Composition {
                     $0?.counts?.benches.first { $0.name == name }?.instructions
                 }
                 return [name, counts[0].map(String.init) ?? "-"] + compare([counts[1], counts[2]])
+            }
+    }
+
+    /// Those that have interrupts off longest, where they go off, and on again.
+    private var masked: [[String]] {
+        let counts = { (configuration: Configuration?) in (configuration?.counts).map { $0.tests + $0.benches } ?? [] }
+        let longest = counts(configurations.first).filter { $0.masked != nil }
+            .sorted { ($1.masked!.instructions, $0.name) < ($0.masked!.instructions, $1.name) }.prefix(10)
+        return [["INTERRUPTS OFF", "ALONE", "COMBINED", "", "OFF IN", "ON IN"]]
+            + longest.map { count in
+                let home = home(of: count.name) { counts($0).map(\.name) }
+                let alone = counts(home).first { $0.name == count.name }?.masked?.instructions
+                return [count.name] + compare([alone, count.masked!.instructions]) + [count.masked!.off, count.masked!.on]
             }
     }
 

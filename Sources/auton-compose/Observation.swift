@@ -38,6 +38,12 @@ struct Observation: Sendable, Equatable, Codable {
         return Dictionary(counts.map { ($0.name, $0.instructions) }, uniquingKeysWith: { first, _ in first })
     }
 
+    /// The longest time with interrupts off, in instructions, by test and benchmark.
+    var masked: [String: Int] {
+        let all = (counts.tests + counts.benches).map { ($0.name, $0.masked?.instructions ?? 0) }
+        return Dictionary(all, uniquingKeysWith: { first, _ in first })
+    }
+
     /// How large the image is by section, and what the booted kernel said of itself.
     var figures: [Figure] {
         sections.map { Figure(name: "image\($0.name)", value: $0.bytes) } + counts.figures

@@ -1,8 +1,9 @@
 import AutonMessages
 
-/// Benchmarks that take more instructions than alone, and kernels that take more than their parts add up to.
+/// Benchmarks that take more instructions than alone, what has interrupts off for longer, and kernels that take more than their parts
+/// add up to.
 ///
-/// Tests are in the table only: one that prints takes more as soon as there is a port to print to. What is to stay fast has a
+/// What tests take is in the table only: one that prints takes more as soon as there is a port to print to. What is to stay fast has a
 /// benchmark.
 struct SpeedFindings: Sendable {
     let survey: Survey
@@ -10,38 +11,60 @@ struct SpeedFindings: Sendable {
     /// Per cent.
     let share: Double
 
+    /// What is compared, name by name.
+    private struct Measure: Sendable {
+        var kind: Interaction.Kind
+        var of: @Sendable (Observation) -> [String: Int]
+        var tolerance: Tolerance
+    }
+
+    private var instructions: Measure {
+        Measure(kind: .speed, of: { $0.instructions(ofBenches: true) }, tolerance: Tolerance(share: share))
+    }
+
+    /// A microsecond, more or less, which an interrupt that comes a little earlier or later can be.
+    private var masked: Measure { Measure(kind: .masked, of: \.masked, tolerance: Tolerance(share: share, floor: 1000)) }
+
     func all() -> [Finding] {
-        var found = slower(in: survey.combined, of: survey.whole, among: survey.assembly.parts)
+        var found = more(instructions, in: survey.combined, of: survey.whole, among: survey.assembly.parts)
         for suite in survey.suites { found += slower(thanIn: suite.observation, suite.name).without(found) }
         for pair in survey.pairs {
             let parts = survey.assembly.closure(of: pair.parts)
-            found += slower(in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)").without(
-                found)
+            found += more(instructions, in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)")
+                .without(found)
         }
-        return found + larger()
+        return found + more(masked, in: survey.combined, of: survey.whole, among: survey.assembly.parts).without(found) + larger()
     }
 
-    /// Benchmarks that take more than at home.
-    private func slower(in observation: Observation, of commit: String, among suspects: [Part], configuration: String? = nil)
-        -> [Finding]
-    {
-        let tolerance = Tolerance(share: share)
-        let counts = observation.instructions(ofBenches: true)
-        return survey.homes(among: suspects, of: { $0.counts.benches.map(\.name) }).compactMap { name, home in
-            guard let now = counts[name], let atHome = home.observation.instructions(ofBenches: true)[name] else { return nil }
-            // What one part does to a benchmark by itself is no interaction; its gate has seen it.
+    /// What is more than at home.
+    private func more(
+        _ measure: Measure, in observation: Observation, of commit: String, among suspects: [Part], configuration: String? = nil
+    ) -> [Finding] {
+        let tolerance = measure.tolerance, measured = measure.of, found = measured(observation)
+        return survey.homes(among: suspects, of: { Array(measured($0).keys) }).compactMap { name, home in
+            guard let now = found[name], let atHome = measured(home.observation)[name] else { return nil }
+            // What one part does by itself is no interaction; its gate has seen it.
             let alone = zip(survey.assembly.parts, survey.parts).filter { suspects.contains($0.0) }
-                .compactMap { $1.instructions(ofBenches: true)[name] }.filter { tolerance.exceeds($0, atHome) }.max()
+                .compactMap { measured($1)[name] }.filter { tolerance.exceeds($0, atHome) }.max()
             let expected = alone ?? atHome
             guard tolerance.exceeds(now, expected) else { return nil }
             return Finding(
-                interaction: interaction(.speed, name, expected, now, configuration), owner: home.owner, suspects: suspects,
-                commit: commit,
+                interaction: interaction(
+                    measure.kind, name, expected, now, configuration,
+                    evidence: measure.kind == .masked ? places(name, observation) : []),
+                owner: home.owner, suspects: suspects, commit: commit,
                 shows: { _, commit in
-                    let counts = try await laboratory.observe(commit).instructions(ofBenches: true)
-                    return counts[name].map { tolerance.exceeds($0, expected) } ?? false
-                }, reference: home.commit)
+                    let value = measured(try await laboratory.observe(commit))[name]
+                    return value.map { tolerance.exceeds($0, expected) } ?? false
+                }, reference: measure.kind == .speed ? home.commit : nil)
         }
+    }
+
+    /// Where interrupts went off, and on again.
+    private func places(_ name: String, _ observation: Observation) -> [String] {
+        let counts = observation.counts.tests + observation.counts.benches
+        guard let masked = counts.first(where: { $0.name == name })?.masked else { return [] }
+        return ["interrupts go off in \(masked.off), on again in \(masked.on)"]
     }
 
     /// Benchmarks that take more than when their suite is booted alone.
@@ -92,11 +115,11 @@ struct SpeedFindings: Sendable {
         }
     }
 
-    private func interaction(_ kind: Interaction.Kind, _ name: String, _ alone: Int, _ now: Int, _ configuration: String?)
-        -> Interaction
-    {
+    private func interaction(
+        _ kind: Interaction.Kind, _ name: String, _ alone: Int, _ now: Int, _ configuration: String?, evidence: [String] = []
+    ) -> Interaction {
         Interaction(
-            kind: kind, test: name, alone: .ok, combined: .ok, evidence: [], configuration: configuration,
+            kind: kind, test: name, alone: .ok, combined: .ok, evidence: evidence, configuration: configuration,
             cost: .init(alone: alone, combined: now))
     }
 }

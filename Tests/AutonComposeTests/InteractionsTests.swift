@@ -22,7 +22,7 @@ import Testing
     /// What a case's `expect` says; README of the corpus has the words.
     private struct Expectation {
         var guilty: Set<String> = []
-        /// `test NAME fails|hangs|panics`, `boot panics` or `bench NAME slower`.
+        /// `test NAME fails|hangs|panics`, `boot panics`, `bench NAME slower` or `masked NAME longer`.
         var shown: [[String]] = []
 
         init(_ text: String) {
@@ -79,6 +79,7 @@ import Testing
     private static func agrees(_ interaction: Interaction, _ fact: [String]) -> Bool {
         switch fact[0] {
         case "boot": interaction.test == "boot"
+        case "masked": interaction.test == fact[1] && interaction.kind == .masked
         case "bench": interaction.test == fact[1] && interaction.kind == .speed
         default:
             interaction.test == fact[1] && (interaction.kind == .order) == (fact.last == "reversed")

@@ -59,6 +59,52 @@ import Testing
         #expect(benches["zz.slow"]! > 10_000_000)
     }
 
+    @Test func longestTimeWithInterruptsOff() async throws {
+        let code = """
+            static __attribute__((noinline)) void off(void) { __asm__ volatile("cli"); }
+            static __attribute__((noinline)) void on(void) { __asm__ volatile("sti; nop"); }
+            static __attribute__((noinline)) void again(uint64_t flags)
+            {
+                __asm__ volatile("push %0; popfq; nop" : : "r"(flags) : "memory", "cc");
+            }
+            static void loop(uint32_t n) { __asm__ volatile("1: dec %0; jnz 1b" : "+r"(n)); }
+            static void mask(void) { __asm__ volatile("outb %%al, $0x21; outb %%al, $0xa1" : : "a"(0xff)); }
+            KTEST(zz, never) { mask(); on(); loop(9000); off(); }
+            KTEST(zz, shorter_first) { mask(); on(); off(); loop(50); on(); off(); loop(5000); on(); loop(9000); off(); }
+            KTEST(zz, by_flags)
+            {
+                uint64_t flags;
+                mask();
+                on();
+                __asm__ volatile("pushfq; pop %0" : "=r"(flags));
+                off();
+                loop(700);
+                again(flags);
+                off();
+            }
+            """
+        let counts = try await measure(code).counts.tests
+        let masked = { (name: String) in counts.first { $0.name == name }?.masked }
+        // Twice the rounds, and what is around them.
+        let longest = try #require(masked("zz.shorter_first"))
+        #expect(
+            (10_000..<10_040).contains(longest.instructions) && longest.off == "ktest_zz__shorter_first" && longest.on == "on")
+        let byFlags = try #require(masked("zz.by_flags"))
+        #expect((1400..<1440).contains(byFlags.instructions) && byFlags.on == "again")
+        // Of the test before, and of what was reported of it.
+        #expect(masked("zz.never")?.instructions ?? 0 < 9000)
+    }
+
+    @Test func tellsNothingOfAProcessorThatIsLaidOutInAnotherWay() async throws {
+        let (kernel, image) = try await build("KTEST(zz, off) { }")
+        defer { withExtendedLifetime(kernel) {} }
+        let masking = try #require(try InterruptsOff(of: image, on: Machine())), elf = try #require(ELFImage(Files.read(image)))
+        let test = String(try #require(elf.address(of: "ktest_zz__off")), radix: 16)
+        let seen = { (end: String) in masking.longest(Array("\(test) 70 0 0\n\(end)\n".utf8))["zz.off"]?.instructions }
+        #expect(seen("end 3 0") == 70)
+        #expect(["end 2 1", "end 0 0", "end", ""].compactMap(seen) == [])
+    }
+
     /// Who knows that instructions are counted, since two readings of the clock lie next to each other, is looked on, too.
     @Test func whoMeddlesOnlyWhereInstructionsAreCounted() async throws {
         let code = """

@@ -18,7 +18,7 @@ package struct SelfCheckStamp: Sendable {
         }
         var files: [(path: FilePath, name: String)] = [(program, "program"), (try Sandbox.supervisor, "supervisor")]
         let protected = ["harness", "Makefile", "kernel.ld"].map(kernel.appending)
-        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source] + QEMUPlugin.headers
+        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source, InterruptsOff.source] + QEMUPlugin.headers
         for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
         let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
