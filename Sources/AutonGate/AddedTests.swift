@@ -42,13 +42,22 @@ struct AddedTests {
         return helpers
     }
 
-    private static let assertions: Set<String> = [
+    static let assertions: Set<String> = [
         "KASSERT", "KASSERT_EQ", "KASSERT_STREQ", "ktest_fail", "ktest_fail_eq", "ktest_fail_str",
     ]
     private static let constants: Set<String> = ["true", "false", "NULL", "sizeof"]
 
+    /// What of it can be executed: nothing behind `#if 0`, or behind a `return` that stands under no condition.
     private static func body(_ unit: CUnit, _ source: CSource) -> ArraySlice<Token> {
-        source.tokens[(unit.body ?? unit.words.upperBound)..<unit.words.upperBound]
+        let all = (unit.body ?? unit.words.upperBound)..<unit.words.upperBound
+        var words: [Token] = [], depth = 0
+        for index in all where !source.isLeftOut(index) {
+            let word = source.tokens[index]
+            if word.isPunctuator("{") { depth += 1 } else if word.isPunctuator("}") { depth -= 1 }
+            if depth == 1, word.isIdentifier("return"), [";", "{", "}"].contains(words.last?.text) { break }
+            words.append(word)
+        }
+        return words[...]
     }
 
     /// Whether one of the assertions is called with a name among its arguments, or one of the helpers at all.

@@ -29,8 +29,8 @@ package struct Boot: Sendable {
     package var seconds: Double
     /// What is to look on from outside.
     var oversight: Oversight?
-    /// What is to see how long no interrupts are taken.
-    package var masking: InterruptsOff?
+    /// What is to look at the processor's state.
+    package var processorWatch: ProcessorWatch?
     /// What is to be profiled.
     var profile: Profile.Window?
 
@@ -51,9 +51,7 @@ package struct Boot: Sendable {
         let nonce = Self.randomNonce()
         let console = directory.appending("console"), report = directory.appending("ktap")
 
-        var sandbox = sandbox(directory)
-        try await oversight?.prepare(&sandbox)
-        try await masking?.prepare(sandbox)
+        var sandbox = try await prepared(directory)
         let sampling = HangSampler(directory: directory, after: seconds)
         sandbox.limits.seconds = sampling.limit
         // The limit on the size of files bounds the bytes, but QEMU's processor thread blocks its signal and would go
@@ -95,7 +93,11 @@ package struct Boot: Sendable {
                 sandbox.inside(image), with: machine.image)
         )
         if let oversight { (found.origin, found.tampering) = try oversight.findings(reported, in: directory) }
-        if let masking { found.counters.add(masking.longest(try Self.bytes(of: directory.appending(InterruptsOff.output)))) }
+        if let processorWatch {
+            let seen = processorWatch.findings(try Self.bytes(of: directory.appending(ProcessorWatch.output)))
+            found.counters.add(seen.masked, atStart: seen.maskedAtStart)
+            found.tampering += seen.tampering
+        }
         if profile != nil { found.profile = try Self.bytes(of: directory.appending(Profile.output)) }
         // A panic that was asked for needs no explanation.
         if panic == nil || ending != .panic { found.diagnosis = await diagnosis(of: found, looks: looks, directory: directory) }
@@ -104,8 +106,16 @@ package struct Boot: Sendable {
 
     private static let imageInside = "/image"
 
+    /// The sandbox with all that QEMU's arguments name.
+    func prepared(_ directory: FilePath) async throws -> Sandbox {
+        var sandbox = sandbox(directory)
+        try await oversight?.prepare(&sandbox)
+        try await processorWatch?.prepare(sandbox)
+        return sandbox
+    }
+
     /// QEMU's, with a directory for what the boot leaves.
-    func sandbox(_ directory: FilePath) -> Sandbox {
+    private func sandbox(_ directory: FilePath) -> Sandbox {
         var sandbox = Sandbox(directory)
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
         if let profile { sandbox.readable.append((outside: profile.plugin, inside: Profile.pluginInside)) }
@@ -147,7 +157,7 @@ package struct Boot: Sendable {
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
         arguments += oversight?.arguments(in: sandbox) ?? []
-        arguments += masking?.arguments(inside) ?? []
+        arguments += processorWatch?.arguments(inside) ?? []
         if let profile {
             arguments += profile.arguments(plugin: sandbox.inside(profile.plugin), output: inside(Profile.output))
         }

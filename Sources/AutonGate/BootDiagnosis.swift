@@ -26,7 +26,7 @@ extension Boot {
         let directory = try Files.createTemporaryDirectory(image.removingLastComponent().appending("boot"))
         defer { try? Files.removeTree(directory) }
         try Worktree.handOver(directory)
-        var sandbox = sandbox(directory)
+        var sandbox = try await prepared(directory)
         // The log goes to standard error, whose end is what matters.
         sandbox.limits.output = 128 << 10
         let end = ContinuousClock.now + .seconds(seconds)

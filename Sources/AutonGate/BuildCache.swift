@@ -19,11 +19,17 @@ package struct BuildCache: Sendable {
     /// What a tree of main was built to, if that is kept.
     package func kept(_ tree: String) -> FilePath? { Files.isDirectory(place(tree)) ? place(tree) : nil }
 
-    /// Puts what the base was built to into a checkout, if that is known.
-    func seed(_ checkout: FilePath, from baseTree: String) {
-        guard let source = kept(baseTree) else { return }
+    /// Puts what the base was built to into a checkout, if that is known, and if make sees all that the change can do to it: what includes a
+    /// file it knows only of those that were there, and of headers that come and go only in `include/`.
+    func seed(_ checkout: FilePath, from baseTree: String, for change: Change) {
+        guard let source = kept(baseTree), change.files.allSatisfy(Self.isSeen) else { return }
         // It is just being removed, or the disk is full: a build from nothing will tell.
         do { try Self.put(source, into: checkout) } catch { try? Files.removeTree(checkout.appending("build")) }
+    }
+
+    private static func isSeen(_ file: ChangedFile) -> Bool {
+        let isOfOne = KernelSources.directories.contains(String(file.path.prefix { $0 != "/" }))
+        return file.path.hasPrefix("include/") || KernelSources.areBuilt(file.path) || file.status == .modified && isOfOne
     }
 
     /// Puts what was built into a checkout, for make to go on from.

@@ -9,8 +9,11 @@ package struct BuildOutputRule: DiffRule {
         ".o", ".obj", ".a", ".so", ".ko", ".elf", ".exe", ".bin", ".img", ".iso", ".d", ".map", ".lst", ".gch", ".pch", ".su",
         ".i", ".ii",
         ".s", ".gcda", ".gcno", ".dwo", ".ktap", ".log", ".tmp", ".bak", ".orig", ".rej", ".swp", ".swo", "~", ".pyc",
+        ".out", ".dump", ".dis", ".sym", ".debug", ".hex", ".qcow2", ".depend",
     ]
-    private static let names: Set<String> = ["a.out", "core", "vmcore", "nohup.out", ".DS_Store", "tags", "TAGS", "cscope.out"]
+    private static let names: Set<String> = [
+        "a.out", "core", "vmcore", "nohup.out", ".DS_Store", "tags", "TAGS", "compile_commands.json",
+    ]
 
     package init() {}
 
@@ -22,11 +25,12 @@ package struct BuildOutputRule: DiffRule {
 
     private func fault(of file: ChangedFile) -> String? {
         let parts = file.path.split(separator: "/")
-        if parts.count > 1, let directory = parts.first, ["build", "obj", ".build"].contains(directory) {
+        if let directory = parts.dropLast().first(where: { ["build", "obj", ".build", "__pycache__"].contains($0) }) {
             return "\(directory)/ is what make makes"
         }
         guard let name = parts.last, file.newMode & 0o170000 == 0o100000 else { return nil }
-        if Self.names.contains(String(name)) || Self.endings.contains(where: name.hasSuffix) {
+        let isDump = name.hasPrefix("core.") && name.dropFirst(5).allSatisfy(\.isNumber)
+        if isDump || Self.names.contains(String(name)) || Self.endings.contains(where: name.hasSuffix) {
             return "looks like something left behind"
         }
         // Of another name, an object or image shows by how it begins.

@@ -29,8 +29,9 @@ package struct CounterReport: Sendable, Equatable {
         return count != nil && name.contains(".")
     }
 
-    /// What was seen from outside, by the names of tests and benchmarks.
-    mutating func add(_ masked: [String: InstructionCounts.Masked]) {
+    /// What was seen from outside.
+    mutating func add(_ masked: [String: InstructionCounts.Masked], atStart: Int?) {
+        if let atStart { counts.figures.append(Figure(name: "boot.interrupts_off", value: atStart)) }
         for index in counts.tests.indices { counts.tests[index].masked = masked[counts.tests[index].name] }
         for index in counts.benches.indices { counts.benches[index].masked = masked[counts.benches[index].name] }
     }

@@ -88,7 +88,9 @@ package struct DisguiseRule: DiffRule {
 
     private static func meaning(_ words: [Token]) -> String? {
         guard let name = words.first else { return nil }
-        if keywords.contains(name.text) { return "gives another meaning to \(name.text)" }
+        if keywords.contains(name.text) || HarnessNames.isOfCompilersHeaders(name.text) {
+            return "gives another meaning to \(name.text)"
+        }
         // Rules look for what stands behind these words.
         let another = words.dropFirst().last.flatMap {
             ["asm", "__asm", "__asm__", "__attribute__", "__attribute"].contains($0.text) ? $0.text : nil
@@ -106,7 +108,9 @@ package struct DisguiseRule: DiffRule {
         let isPath = words.first?.kind == .string && words.count == 1 || words.first?.text == "<"
         guard isPath else { return "includes what a macro says" }
         let path = words.filter { $0.text != "<" && $0.text != ">" }.map(\.text).joined()
-        if path.hasPrefix("/") { return "includes a file from outside: \(path)" }
+        // From any place where the compiler looks.
+        let leaves = path.split(separator: "/").count { $0 == ".." } > 1
+        if path.hasPrefix("/") || leaves { return "includes a file from outside: \(path)" }
         return path.hasSuffix(".h") || path.hasSuffix(".def") ? nil : "includes what is no header: \(path)"
     }
 

@@ -57,10 +57,29 @@ struct FrozenFile {
         source.units.filter { $0.words.upperBound > start }
     }
 
-    /// A function whose name what was there has: it could be called, or inlined, in place of the kernel's.
+    /// A function whose name what was there has: it could be called, or inlined, in place of the kernel's. Or a variable that what was
+    /// there declares, and that has a value now.
     private static func redefines(_ source: CSource, after start: Int) -> CUnit? {
         let used = Set(source.tokens.prefix(start).filter { $0.kind == .identifier }.map(\.text))
-        return added(source, after: start).first { $0.kind == .function && used.contains($0.name) }
+        return added(source, after: start).first { unit in
+            switch unit.kind {
+            case .function: used.contains(unit.name)
+            case .declaration: !given(unit, source).isDisjoint(with: used)
+            default: false
+            }
+        }
+    }
+
+    /// The names that a declaration gives a value.
+    private static func given(_ unit: CUnit, _ source: CSource) -> Set<String> {
+        var names: Set<String> = [], depth = 0, last = ""
+        for word in source.tokens[unit.words] {
+            if word.isPunctuator("{") || word.isPunctuator("(") || word.isPunctuator("[") { depth += 1 }
+            if word.isPunctuator("}") || word.isPunctuator(")") || word.isPunctuator("]") { depth -= 1 }
+            if depth == 0, word.kind == .identifier { last = word.text }
+            if depth == 0, word.isPunctuator("=") { names.insert(last) }
+        }
+        return names
     }
 
     /// Where something for the assembler stands outside of functions: `__asm__(".set memcmp, mine")`.

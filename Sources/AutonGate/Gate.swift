@@ -62,20 +62,21 @@ package struct Gate: Sendable {
         if let seed {
             try BuildCache.put(seed, into: worktree.root)
         } else if !isOfMain {
-            builds.seed(worktree.root, from: trees[1])
+            builds.seed(worktree.root, from: trees[1], for: change)
         }
         var judgement = Judgement(commit: commit, tree: trees[0])
 
         list.check(change, paths: task?.paths)
         judgement.change = change.summary(base: base)
-        let again = list.hasFailed ? nil : buildAgain(commit, trees, name, builds)
+        let again = list.hasFailed ? nil : buildAgain(commit, trees, change, name, builds)
         let before = TreeRecord.find(tree: trees[0], in: workspace)
         // A merge is often the tree of the verdict that came just before.
         let known = isOfMain ? before : nil
         do {
             if !list.hasFailed,
                 let trial = try await list.buildAndBoot(
-                    worktree.root, known: known, expectsFailure: seed != nil, limits: limits)
+                    worktree.root, known: known, expectsFailure: seed != nil, limits: limits,
+                    changed: { try await worktree.changed() })
             {
                 judgement.take(trial)
                 if !list.hasFailed, let record = trial.record {
@@ -118,14 +119,18 @@ package struct Gate: Sendable {
 
     /// Builds it once more beside the first build's boots, unless it was built before; on what the base was built to if that
     /// is known, also where the first build begins with nothing.
-    private func buildAgain(_ commit: String, _ trees: [String], _ name: String, _ builds: BuildCache)
+    private func buildAgain(_ commit: String, _ trees: [String], _ change: Change, _ name: String, _ builds: BuildCache)
         -> Task<Result<String, SecondBuild.Failure>, any Error>?
     {
         guard TreeRecord.find(tree: trees[0], in: workspace) == nil else { return nil }
         let build = SecondBuild(workspace: workspace, limits: limits)
         return Task {
             try await build.run(commit, purpose: "\(name)-again") { checkout in
-                if let seed { try BuildCache.put(seed, into: checkout) } else { builds.seed(checkout, from: trees[1]) }
+                if let seed {
+                    try BuildCache.put(seed, into: checkout)
+                } else {
+                    builds.seed(checkout, from: trees[1], for: change)
+                }
             }
         }
     }

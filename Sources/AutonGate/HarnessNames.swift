@@ -46,7 +46,12 @@ enum HarnessNames {
         "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
     ]
     /// What a file would ask for to be another for the tests than for the kernel.
-    static let placesOfCompilation: Set<String> = ["__BASE_FILE__", "__INCLUDE_LEVEL__"]
+    static let placesOfCompilation: Set<String> = Set(["__BASE_FILE__", "__INCLUDE_LEVEL__"]).union(placesOfTests)
+    /// Those that a test may tell when it fails.
+    static let placesOfTests: Set<String> = [
+        "__FILE__", "__FILE_NAME__", "__COUNTER__", "__func__", "__FUNCTION__", "__PRETTY_FUNCTION__", "__builtin_FILE",
+        "__builtin_FUNCTION",
+    ]
     static let headers: Set<String> = ["harness.h", "internal.h"]
     /// The compiler's own that the harness includes, and that one of the kernel's would be taken for.
     static let compilerHeaders: Set<String> = [
@@ -55,6 +60,25 @@ enum HarnessNames {
     ]
     /// What only a boot of the gate has on its machine, and only the harness says.
     static let words = ["opt/auton", "KTAP version", "# auton nonce", "# auton end", "auton nonce", "auton end"]
+
+    /// Macros of the compiler's headers that harness.h includes: whether they are there tells who includes a file, and tests stand on what they mean.
+    static func isOfCompilersHeaders(_ name: String) -> Bool {
+        if ["NULL", "offsetof", "bool", "true", "false", "__bool_true_false_are_defined"].contains(name) { return true }
+        let ends = ["_MAX", "_MIN", "_C", "_t"].contains(where: name.hasSuffix)
+        if ends
+            && ["INT", "UINT", "SIZE_", "PTRDIFF_", "SIG_ATOMIC_", "WCHAR_", "WINT_", "int", "uint", "size_t", "ptrdiff_t"]
+                .contains(where: name.hasPrefix)
+        {
+            return true
+        }
+        // What guards them.
+        return name.hasPrefix("_")
+            && [
+                "STDBOOL", "STDDEF", "STDINT", "SIZE_T", "SIZET", "PTRDIFF", "WCHAR", "size_t", "ptrdiff_t", "wchar_t",
+                "MAX_ALIGN",
+            ]
+            .contains(where: name.contains)
+    }
 
     /// Functions of the harness's that other code may call; those of C's library are its own where the kernel has none.
     static func isForOthers(_ name: String) -> Bool {

@@ -29,9 +29,9 @@ package struct Measurement: Sendable {
         var boot = Boot(image: image, machine: machine, suites: suites, seconds: seconds)
         boot.machine.countsInstructions = true
         boot.benches = benches
-        boot.masking = try InterruptsOff(of: image, on: boot.machine)
+        boot.processorWatch = try ProcessorWatch(of: image, on: boot.machine)
         let counting = boot
-        boot.masking = nil
+        boot.processorWatch = nil
         boot.oversight = try Oversight(of: image, on: boot.machine)
         let watched = boot
         let twice = { @Sendable in
@@ -50,7 +50,7 @@ package struct Measurement: Sendable {
     init(_ first: BootReport, _ second: BootReport) {
         counts = first.counters.counts
         evidence = []
-        intrusion = second.intrusion
+        intrusion = second.intrusion ?? first.tampering.first
         let boots = [first, second]
         if let bad = boots.first(where: { $0.failure != nil }) {
             failure = "where time is counted in instructions: \(bad.failure ?? "")"

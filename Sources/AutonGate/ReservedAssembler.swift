@@ -18,6 +18,9 @@ enum ReservedAssembler {
                 add("includes what is no source for nasm: \(path)", line[0])
             }
         }
+        for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "map" {
+            add("lets the assembler write a file: \(line.spelling)", word)
+        }
         // It makes words of a string, which itself could be made of others.
         if isDirective && ["deftok", "ideftok"].contains(mnemonic) { add("makes words of a string", line[0]) }
         for text in data(line) { look(at: text, &found) }

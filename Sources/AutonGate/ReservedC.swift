@@ -28,7 +28,11 @@ struct ReservedC {
         case "if", "ifdef", "ifndef", "elif", "elifdef", "elifndef":
             for word in directive.words {
                 if HarnessNames.isReserved(word.text) { add("asks whether \(word.text) of the harness is there", word) }
-                if HarnessNames.placesOfCompilation.contains(word.text) { add("asks who includes it: \(word.text)", word) }
+                if HarnessNames.placesOfCompilation.contains(word.text) || HarnessNames.isOfCompilersHeaders(word.text) {
+                    add("asks who includes it: \(word.text)", word)
+                }
+                // What is built anew after a change would depend on what was built before.
+                if word.text.hasPrefix("__has_include") { add("asks which files there are: \(word.text)", word) }
             }
         case "include", "include_next", "import":
             // What it includes is a path, not words.
@@ -105,7 +109,7 @@ struct ReservedC {
                 word)
         } else if HarnessNames.ofAssertions.contains(name) && !isTest {
             add("calls what the harness's assertions call: \(name)", word)
-        } else if HarnessNames.placesOfCompilation.contains(name) {
+        } else if HarnessNames.placesOfCompilation.contains(name), !isTest || !HarnessNames.placesOfTests.contains(name) {
             add("asks who includes it: \(name)", word)
         } else if HarnessNames.entries.contains(name), previous?.isIdentifier("struct") == true {
             add("makes an entry for the harness's tables by hand: struct \(name)", word)
@@ -128,6 +132,8 @@ struct ReservedC {
                 add("has the assembler read files, or make code of its own, by .\(directive): \"\(shown(text))\"", string)
             } else if text.contains("\\") {
                 add("has a backslash for the assembler: \"\(shown(text))\"", string)
+            } else if Self.spellsByOperands(text) {
+                add("makes a name, or an instruction, of an operand: \"\(shown(text))\"", string)
             } else if Self.assigns(text) {
                 add("gives a symbol another meaning in assembly: \"\(shown(text))\"", string)
             }
@@ -161,6 +167,50 @@ struct ReservedC {
                 && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"".contains(words[index - 1])
                     || words[..<index].suffix(2).elementsEqual("*/"))
         }
+    }
+
+    /// `.inc%P0`, `$__start_%P1`, `%P0 name, value`, `%P[f] = mine`: what comes of it no rule can read. (`%=` makes a number.)
+    private static func spellsByOperands(_ text: String) -> Bool {
+        let isOfName = { (character: Character) in character.isLetter || character.isNumber || "_.".contains(character) }
+        let all = Array(text)
+        var index = 0
+        while index < all.count {
+            guard all[index] == "%", index + 1 < all.count else {
+                index += 1
+                continue
+            }
+            var end = index + 1
+            if all[end] == "%" {
+                index += 2
+                continue
+            }
+            if all[end].isLetter { end += 1 }
+            let first = end
+            if end < all.count, all[end] == "[" {
+                end = all[end...].firstIndex(of: "]").map { $0 + 1 } ?? all.count
+            } else {
+                while end < all.count, all[end].isNumber { end += 1 }
+            }
+            guard end > first else {
+                index += 1
+                continue
+            }
+            let before = all[..<index].last { $0 != "$" },
+                touches =
+                    index > 0 && before.map(isOfName) == true
+                    && (isOfName(all[index - 1]) || all[index - 1] == "$" && index > 1 && isOfName(all[index - 2]))
+            if touches || (end < all.count && isOfName(all[end])) { return true }
+            // What a statement begins with is its name; in a text that begins so, it may be a later part of one.
+            let start = all[..<index].last { $0 == "\n" || !$0.isWhitespace },
+                next = all[end...].first { $0 != " " && $0 != "\t" }
+            if start == "\n" || start == ";" || start == nil && index == 0 && end < all.count && all[end] != ",",
+                let next, isOfName(next) || "=\"".contains(next)
+            {
+                return true
+            }
+            index = end
+        }
+        return false
     }
 
     private static func names(in text: String) -> [String] {

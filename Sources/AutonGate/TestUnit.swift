@@ -14,9 +14,10 @@ struct TestUnit {
     /// The names in it and in its conditions.
     var names: Set<String>
 
-    static func all(in source: CSource) -> [TestUnit] {
+    /// - Parameter isHeader: what asserts in it is there for tests of other files.
+    static func all(in source: CSource, isHeader: Bool) -> [TestUnit] {
         let pieces = Piece.all(in: source)
-        var isTest = pieces.map(\.isTest)
+        var isTest = pieces.map { $0.isTest || isHeader && $0.asserts }
         var users: [String: [Int]] = [:]
         for (index, piece) in pieces.enumerated() { for name in piece.names { users[name, default: []].append(index) } }
         // What only tests use may itself be all that uses another, which mostly stands before it.
@@ -52,6 +53,7 @@ private struct Piece {
     /// What others know it by.
     var defines: Set<String>
     var isTest = false
+    var asserts: Bool { !names.isDisjoint(with: AddedTests.assertions) }
     /// Whether nobody outside of the file, and no condition, can use it.
     var isOwn = false
 

@@ -36,17 +36,20 @@ extension Checklist {
     ///   - known: what was seen of this tree before; nil for nothing.
     ///   - expectsFailure: measure only what has booted well; else all boots are begun at once, which takes less time.
     ///   - isBase: its panics are not of interest.
+    ///   - changed: the files of the tree that are other ones now: an assembler can write them.
     mutating func buildAndBoot(
-        _ directory: FilePath, known: TreeRecord? = nil, expectsFailure: Bool = false, isBase: Bool = false, limits: RunLimits
+        _ directory: FilePath, known: TreeRecord? = nil, expectsFailure: Bool = false, isBase: Bool = false, limits: RunLimits,
+        changed: () async throws -> [String] = { [] }
     ) async throws -> Trial? {
         let build = try await Build.run(in: directory, limits: limits)
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
         let sizes = elf?.sizes ?? []
+        let changed = build.succeeded ? try await changed() : []
         add(
-            CheckName.build, failure: build.succeeded ? nil : build.failure,
+            CheckName.build, failure: build.succeeded ? changed.first.map { "it changes \(Text.path($0))" } : build.failure,
             passed: sizes.isEmpty ? "" : "\(Text.grouped(sizes.reduce(0) { $0 + ($1.bytes >> 10) })) KiB",
-            evidence: build.diagnostics)
-        guard build.succeeded else { return nil }
+            evidence: build.succeeded ? changed : build.diagnostics)
+        guard build.succeeded, changed.isEmpty else { return nil }
         let digest = try await Tools.digest(of: build.image)
         let isKnown = known?.image == digest
         let measure = { @Sendable in try await Measurement.take(of: build.image, seconds: limits.bootSeconds) }

@@ -29,7 +29,7 @@ package struct WeakenedTestsRule: DiffRule {
         guard let old = file.oldC else { return [] }
         if old.isTooDeep { return ["it is nested too deep for its tests to be found"] }
         let places = files.filter { $0.path == file.path || KernelSources.areBuilt($0.path) }
-        let units = TestUnit.all(in: old)
+        let units = TestUnit.all(in: old, isHeader: Change.isHeader(file.path))
         if units.isEmpty { return [] }
         let kept = places.compactMap(\.newC).reduce(into: Set()) { $0.formUnion(TestUnit.contents(in: $1)) }
         let lost = units.filter { !kept.contains($0.content) }.map { test in

@@ -58,6 +58,21 @@ extension CSource {
         return (ofUnits, ofDirectives)
     }
 
+    /// Whether the word stands behind an `#if 0`.
+    func isLeftOut(_ word: Int) -> Bool {
+        var open: [Bool] = []
+        for directive in directives.prefix(while: { $0.position <= word }) {
+            switch directive.name {
+            case "if": open.append(directive.words.map(\.text) == ["0"])
+            case "ifdef", "ifndef": open.append(false)
+            case "else", "elif", "elifdef", "elifndef": if !open.isEmpty { open[open.count - 1] = false }
+            case "endif": _ = open.popLast()
+            default: break
+            }
+        }
+        return open.contains(true)
+    }
+
     private func take(
         _ waiting: inout ArraySlice<Directive>, upTo position: Int, _ open: inout [String], _ conditions: inout [[String]]
     ) {

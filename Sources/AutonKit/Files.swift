@@ -170,7 +170,8 @@ package enum Files {
     /// Bytes; with a name after it, which may have 255, it is still one that the kernel takes.
     package static let longestPath = Int(PATH_MAX) - 512
 
-    /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to.
+    /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to. All files
+    /// have one time: make would take what was copied first for older than what it was made of.
     ///
     /// - Parameters:
     ///   - limit: the bytes that a file may have; a larger one is left out.
@@ -178,6 +179,9 @@ package enum Files {
     package static func copyTree(
         _ source: FilePath, to target: FilePath, filesUpTo limit: Int = .max, leaveOut: (FilePath, stat) -> Void = { _, _ in }
     ) throws {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        let times = [now, now]
         func copy(_ place: inout TreePlace, _ other: inout TreePlace) throws {
             guard let status = place.status else { return }
             switch status.st_mode & S_IFMT {
@@ -193,7 +197,10 @@ package enum Files {
                 }
                 try other.failing("cannot write") { name in
                     let file = try opened(name, O_WRONLY | O_CREAT | O_TRUNC)
-                    try file.closeAfter { _ = try file.writeAll(bytes) }
+                    try file.closeAfter {
+                        _ = try file.writeAll(bytes)
+                        if futimens(file.rawValue, times) != 0 { throw Errno(rawValue: errno) }
+                    }
                 }
             default: leaveOut(place.path, status)
             }

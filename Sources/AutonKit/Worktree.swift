@@ -45,6 +45,13 @@ package struct Worktree: Sendable {
         return try await git.run("write-tree")
     }
 
+    /// Files of the checked out commit that are not as they were, or gone.
+    package func changed() async throws -> [String] {
+        // Who owns them is another one now, so that all are read once.
+        let result = try await git.run("diff", "--name-only", "--no-ext-diff", "--no-textconv", "-z")
+        return result.split(separator: "\0").map(String.init)
+    }
+
     /// Removes what git would take for a repository inside this one, which would become a submodule, and what it
     /// refuses to store, and unlocks the rest: whoever works in the directory must not be able to make it fail.
     private static func removeUnstorable(_ directory: FilePath) throws {

@@ -143,7 +143,7 @@ actor Laboratory {
             boot.order = arrangement.order
             boot.beside = arrangement.beside
             boot.runsTests = arrangement.runsTests
-            if arrangement.countsInstructions { boot.masking = try InterruptsOff(of: image.path, on: boot.machine) }
+            if arrangement.countsInstructions { boot.processorWatch = try ProcessorWatch(of: image.path, on: boot.machine) }
             let report = try await boot.run()
             let observation = Observation(
                 tests: report.report.tests, counts: report.counters.counts, sections: image.sections,

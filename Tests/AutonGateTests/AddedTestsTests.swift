@@ -12,7 +12,9 @@ import Testing
     @Test(arguments: [
         "KASSERT(f());", "KASSERT_EQ(a, 1);", "KASSERT_STREQ(\"a\", text);", "for (;;) { if (x) KASSERT(x->y); }", "check(1);",
         "CHECK(1);",
-        "ktest_fail(__FILE__, __LINE__, \"x\");", "twice();", "KASSERT(1 + 1 == N);",
+        "ktest_fail(__FILE__, __LINE__, \"x\");", "twice();", "KASSERT(1 + 1 == N);", "if (x) return; KASSERT(f());",
+        "\n#if 0\n#else\nKASSERT(f());\n#endif\n",
+        "while (x) { return; } KASSERT(f());",
     ])
     func asserts(body: String) {
         let helpers = """
@@ -27,7 +29,8 @@ import Testing
     @Test(arguments: [
         "", "KASSERT(true);", "KASSERT(1);", "KASSERT_EQ(1 + 1, 2);", "KASSERT_EQ(sizeof(\"a\"), 2);",
         "KASSERT_STREQ(\"a\", \"a\");",
-        "KASSERT(NULL == 0 && !false);", "f();", "(void)\"KASSERT(f())\";", "/* KASSERT(f()); */", "check();", "KASSERT;",
+        "KASSERT(NULL == 0 && !false);", "\n#if 0\nKASSERT(f());\n#endif\n", "return;\nKASSERT(f());",
+        "{ ; } return; KASSERT(f());", "f();", "(void)\"KASSERT(f())\";", "/* KASSERT(f()); */", "check();", "KASSERT;",
     ])
     func assertsNothing(body: String) {
         // What another file has by that name is not what is called.

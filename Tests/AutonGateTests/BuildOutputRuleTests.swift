@@ -23,7 +23,8 @@ import Testing
 
     @Test(arguments: [
         "lib/a.o", "kernel.elf", "lib/liba.a", "lib/a.c.d", "kernel.map", "a.out", "core", "lib/a.c.orig", "lib/a.c.rej",
-        "lib/.a.c.swp", "lib/a.c~", "test.ktap", "lib/a.i", "lib/a.s", "disk.img", "boot.iso", "mm/a.su",
+        "lib/.a.c.swp", "lib/a.c~", "test.ktap", "lib/a.i", "lib/a.s", "disk.img", "boot.iso", "mm/a.su", "core.1234", "a.dump",
+        "compile_commands.json",
     ])
     func whatIsLeftBehind(path: String) {
         #expect(violations(path) == ["\(path): looks like something left behind"])

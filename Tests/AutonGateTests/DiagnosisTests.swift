@@ -195,5 +195,8 @@ import Testing
         let first = try await Boot(image: image).run(), second = try await Boot(image: image).run()
         #expect(first.diagnosis.first == "triple fault: invalid opcode (#UD)")
         #expect(first.evidence == second.evidence)
+        // What looks on from outside is there in the boot that explains, too.
+        let watched = try await BootReport.ofWatched(image, seconds: 10)
+        #expect(watched.diagnosis == first.diagnosis)
     }
 }

@@ -165,6 +165,14 @@ import Testing
         let builds = BuildCache(workspace: ws.workspace)
         #expect(builds.kept(try await ws.workspace.git.tree(of: base)) != nil)
         try await ws.git.run("update-ref", "refs/heads/main", first)
+        // Not if make could take something for fresh that is not: whether there is such a header may make a difference anywhere.
+        for (file, goesOn) in [("mm/y.c", true), ("include/y.h", true), ("mm/y.h", false), ("common/y.c", false)] {
+            let checkout = ws.workspace.root.appending(".auton/of-\(goesOn)")
+            try Files.removeTree(checkout)
+            try Files.createDirectories(checkout)
+            builds.seed(checkout, from: merged.tree, for: Change(files: [.made(file, to: "int y;\n")]))
+            #expect(Files.exists(checkout.appending("build")) == goesOn, "\(file)")
+        }
         let kept = ws.workspace.cache.appending("build-\(merged.tree)")
         // As if another compiler had made it: whoever builds on it has this object.
         let object = kept.appending("obj/mm/x.c.o"), bytes = try Files.read(object)

@@ -98,11 +98,22 @@ import Testing
     @Test func tellsNothingOfAProcessorThatIsLaidOutInAnotherWay() async throws {
         let (kernel, image) = try await build("KTEST(zz, off) { }")
         defer { withExtendedLifetime(kernel) {} }
-        let masking = try #require(try InterruptsOff(of: image, on: Machine())), elf = try #require(ELFImage(Files.read(image)))
+        let watch = try #require(try ProcessorWatch(of: image, on: Machine())), elf = try #require(ELFImage(Files.read(image)))
         let test = String(try #require(elf.address(of: "ktest_zz__off")), radix: 16)
-        let seen = { (end: String) in masking.longest(Array("\(test) 70 0 0\n\(end)\n".utf8))["zz.off"]?.instructions }
+        let seen = { (end: String) in watch.findings(Array("masked \(test) 70 0 0\n\(end)\n".utf8)).masked["zz.off"]?.instructions
+        }
         #expect(seen("end 3 0") == 70)
         #expect(["end 2 1", "end 0 0", "end", ""].compactMap(seen) == [])
+    }
+
+    /// However they are spelled.
+    @Test func whoUsesTheHarnessesPorts() async throws {
+        let read = { (port: String) in
+            "KTEST(zz, reads) { uint8_t b; __asm__ volatile(\"inb %1, %0\" : \"=a\"(b) : \"Nd\"((uint16_t)\(port))); }"
+        }
+        #expect(try await measure(read("sizeof(char[0x510]) - 0x4a0")).intrusion == nil)
+        let intrusion = try await measure(read("1296.0 + 1")).intrusion
+        #expect(intrusion == "ktest_zz__reads uses the harness's port 0x511")
     }
 
     /// Who knows that instructions are counted, since two readings of the clock lie next to each other, is looked on, too.

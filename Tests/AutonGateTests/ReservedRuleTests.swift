@@ -33,10 +33,45 @@ import Testing
                 "void f(int a) { __asm__ volatile(\"1:\\tmov %1, %0\\n\\tjne 1b\" : \"=a\"(a), \"+r\"(a), \"=@ccz\"(a)); }") == []
         )
         #expect(violations("mm/a.c", "__asm__(\"# a /= b\");") == [])
+        for text in [
+            "mov $%c1, %0", "mov %%gs:%c1, %k0", "movb %b0, (%q[to])", "jz .L%=\\n%1:", "rep; nop; 1: lock; xchg %0, %1",
+        ] {
+            #expect(violations("mm/a.c", "void f(void) { __asm__ volatile(\"\(text)\"); }") == [])
+        }
         #expect(violations("boot/a.asm", "; incbin \\\nincbin\n%include \"a.inc\"\ndb 'KTAP', 7, 'version 1'\n\tinc rax\n") == [])
         #expect(violations("boot/a.asm", "; report_text\nextern kernel_main, harness_panic\n\tcall harness_panic\n") == [])
         #expect(
             violations("tests/a.c", "static int check(int a) { if (!a) ktest_fail(__FILE__, __LINE__, \"a\"); return a; }") == [])
+    }
+
+    /// What comes of an operand no rule reads.
+    @Test(arguments: [
+        ".inc%P0 \\\"/etc/passwd\\\"", "%P[f] = mine", "nop; %P0 name, value", "nop\\n\\t.s%P0 name, value",
+        "mov $__start_%P1, %0", "call rep%P0",
+        "call %P0_text", "mov $%c0a, %1",
+    ])
+    func namesOfOperands(text: String) {
+        let found = violations("mm/a.c", "void f(void) { __asm__ volatile(\"\(text)\" : : \"i\"(g)); }")
+        #expect(found.first?.contains("makes a name, or an instruction, of an operand") == true, "\(found)")
+    }
+
+    @Test(arguments: [
+        "#ifdef __bool_true_false_are_defined\n#endif", "#if defined(NULL)\n#endif", "#if UINT8_MAX\n#endif",
+        "#ifndef _STDDEF_H\n#endif",
+        "#define IS_TEST (__FILE__[0] == 't')", "static inline int f(void) { return __func__[0]; }",
+    ])
+    func whoIncludesIt(code: String) {
+        #expect(violations("include/a.h", code).first?.contains("asks who includes it") == true)
+    }
+
+    @Test func whatWouldNotBeBuiltAnew() {
+        #expect(violations("lib/a.c", "#if __has_include(\"a.h\")\n#endif").first?.contains("asks which files there are") == true)
+    }
+
+    @Test func whatNasmWrites() {
+        #expect(
+            violations("boot/a.asm", "[map acceptance/boot.console]\n").first?.contains("lets the assembler write a file") == true
+        )
     }
 
     @Test(arguments: ["include/internal.h", "include/harness.h", "lib/internal.h", "drivers/Harness.h"])

@@ -294,6 +294,27 @@ import Testing
         #expect(why.isEmpty ? found == [] : found.contains { $0.contains(why) }, "\(found)")
     }
 
+    /// What asserts in a header is there for tests of other files; what they call besides is the kernel's.
+    @Test func ofAHeader() {
+        let text =
+            "#define EXPECT(x) KASSERT(x)\nstatic inline void same(int a) { KASSERT_EQ(a, 1); }\nstatic inline int both(int a, int b) { return a && b; }\n"
+        let edited = { (old: String, new: String) in
+            violations(.made("include/a.h", from: text, to: text.replacing(old, with: new)))
+        }
+        #expect(edited("KASSERT(x)", "(void)(x)").first?.contains("the macro EXPECT, which only tests use, is changed") == true)
+        #expect(edited("(a, 1)", "(a, a)").first?.contains("same, which only tests use, is changed") == true)
+        #expect(edited("&&", "||") == [])
+    }
+
+    @Test func aValueForWhatWasDeclared() {
+        let text = "static int want, table[2];\nKTEST(a, b)\n{\n\tKASSERT_EQ(f(), want + table[0]);\n}\n"
+        for added in ["static int want = 3;", "static int other, want = 3;", "static int table[2] = { 1, 2 };"] {
+            let found = violations(.made("tests/a.c", from: text, to: text + added + "\n"))
+            #expect(found.first?.contains("defined after tests that have the name") == true, "\(added): \(found)")
+        }
+        #expect(violations(.made("tests/a.c", from: text, to: text + "static int more = 3;\n")) == [])
+    }
+
     /// "\xff" and "ÿ" are other bytes, though both stand for U+FF.
     @Test func stringsAreComparedAsTheyAreWritten() {
         let old = "KTEST(a, b)\n{\n\tKASSERT(f(\"\\xff\", '\\n'));\n}\n"

@@ -30,6 +30,16 @@ import Testing
         #expect(try await second.writeTree() == workspace.git.tree(of: main))
     }
 
+    @Test func whatIsAnotherNow() async throws {
+        let tree = try await workspace.worktree("one", commit: main)
+        try Files.createDirectories(tree.root.appending("build"))
+        try Files.write(tree.root.appending("build/kernel.elf"), [65], sync: false)
+        #expect(try await tree.changed() == [])
+        try Files.write(tree.root.appending("boot/entry.asm"), Array("ret\n".utf8), sync: false)
+        try Files.removeTree(tree.root.appending("include"))
+        #expect(try await tree.changed() == ["boot/entry.asm", "include/spec/x.h"])
+    }
+
     @Test func treesDoNotMeet() async throws {
         let one = try await workspace.worktree("one", commit: main), two = try await workspace.worktree("two", commit: main)
         try Files.write(one.root.appending("boot/new.asm"), Array("nop\n".utf8), sync: false)

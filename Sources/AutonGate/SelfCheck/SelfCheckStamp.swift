@@ -17,8 +17,10 @@ package struct SelfCheckStamp: Sendable {
             return
         }
         var files: [(path: FilePath, name: String)] = [(program, "program"), (try Sandbox.supervisor, "supervisor")]
+        let firmware = FilePath("/usr/share/qemu/qboot.rom")
+        if Files.exists(firmware) { files.append((firmware, "firmware")) }
         let protected = ["harness", "Makefile", "kernel.ld"].map(kernel.appending)
-        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source, InterruptsOff.source] + QEMUPlugin.headers
+        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source, ProcessorWatch.source] + QEMUPlugin.headers
         for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
         let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
@@ -48,7 +50,7 @@ package struct SelfCheckStamp: Sendable {
 
     /// What the tools say of themselves.
     private static func versions() async throws -> String {
-        let tools = ["bwrap", "qemu-system-x86_64", "make", "gcc", "as", "ld", "nasm", "git"]
+        let tools = ["bwrap", "qemu-system-x86_64", "make", "gcc", "as", "ld", "nasm", "git", "awk", "sha256sum", "taskset"]
         return try await withThrowingTaskGroup { group in
             for tool in tools {
                 group.addTask { tool + ": " + (try await Command(tool, ["--version"]).run().output.text) }
