@@ -127,7 +127,7 @@ extension BootReport {
     /// The boot that tests are judged by. What they failed in while others had the machine they may do once more.
     ///
     /// - Returns: the boot, and what is to be said of it if it is the second.
-    static func believed(_ boot: () async throws -> BootReport) async throws -> (BootReport, excuse: String) {
+    package static func believed(_ boot: () async throws -> BootReport) async throws -> (BootReport, excuse: String) {
         let others = OthersShare(), first = try await boot()
         guard first.ending == .failed, first.report.problems.isEmpty, let excuse = others.excuse,
             case let second = try await boot(), second.failure == nil, second.intrusion == first.intrusion

@@ -41,11 +41,14 @@ package struct Composition: Message {
     package struct Change: Codable, Sendable, Equatable {
         /// The task, or the branch as it was given.
         package var part: String
+        /// The branch of the task's attempt; nil of a branch that was given.
+        package var branch: String?
         package var commit: String
         package var change: ChangeSummary
 
-        package init(part: String, commit: String, change: ChangeSummary) {
+        package init(part: String, branch: String? = nil, commit: String, change: ChangeSummary) {
             self.part = part
+            self.branch = branch
             self.commit = commit
             self.change = change
         }

@@ -44,19 +44,25 @@ struct ChanceFindings: Sendable {
         }
     }
 
-    /// Tests and benchmarks that take one number of instructions, then another.
+    /// Tests and benchmarks that take one number of instructions, or have interrupts off for that long, then another; figures that are
+    /// other ones.
     private static func counts(_ first: Observation, _ second: Observation) -> [Interaction] {
-        [false, true].flatMap { ofBenches -> [Interaction] in
-            let now = second.instructions(ofBenches: ofBenches)
-            return first.instructions(ofBenches: ofBenches).sorted { $0.key < $1.key }.compactMap { name, count in
-                guard let other = now[name], other != count, first.outcome(of: name) == second.outcome(of: name) else {
-                    return nil
-                }
+        let measures: [(unit: String, of: (Observation) -> [String: Int])] = [
+            ("instructions", { $0.instructions(ofBenches: false) }), ("instructions", { $0.instructions(ofBenches: true) }),
+            ("instructions with interrupts off", \.masked), ("by itself", \.numbers),
+        ]
+        var found: [Interaction] = []
+        for (unit, measured) in measures {
+            let now = measured(second), known = Set(found.map(\.test))
+            found += measured(first).sorted { $0.key < $1.key }.compactMap { name, value in
+                guard !known.contains(name), let other = now[name], other != value, first.outcome(of: name) == second.outcome(of: name)
+                else { return nil }
                 return Interaction(
                     kind: .chance, test: name, alone: .ok, combined: .ok,
-                    evidence: both(["\(count) instructions"], ["\(other) instructions"]), configuration: "twice in instructions")
+                    evidence: both(["\(value) \(unit)"], ["\(other) \(unit)"]), configuration: "twice in instructions")
             }
         }
+        return found
     }
 
     private static func both(_ first: [String], _ second: [String]) -> [String] {

@@ -144,7 +144,9 @@ actor Laboratory {
             boot.beside = arrangement.beside
             boot.runsTests = arrangement.runsTests
             if arrangement.countsInstructions { boot.processorWatch = try ProcessorWatch(of: image.path, on: boot.machine) }
-            let report = try await boot.run()
+            let made = boot
+            // What fails by the clock while others have the machine, once more.
+            let report = try await arrangement.countsInstructions ? made.run() : BootReport.believed { try await made.run() }.0
             let observation = Observation(
                 tests: report.report.tests, counts: report.counters.counts, sections: image.sections,
                 failure: report.failure ?? "", endedIn: arrangement.runsTests ? report.endedIn : nil,

@@ -6,10 +6,8 @@ extension Composition {
     var matrix: String {
         let found = interactions.map { (["INTERACTION \($0.summary)"] + $0.details.map { "    " + $0 }).joined(separator: "\n") }
         let changed = (changes ?? []).map { part in
-            let files = part.change.files.map { file in
-                file.path + (file.functions.isEmpty ? "" : " (\(file.functions.joined(separator: ", ")))")
-            }
-            return "\(part.part) changes \(files.joined(separator: ", "))"
+            (["\(part.part) (\(part.branch ?? part.part), \(part.commit.prefix(12))) changes"] + part.change.files.map(\.place))
+                .joined(separator: "\n    ")
         }
         let work = builds.flatMap { builds in boots.map { ["\(builds) builds, \($0) boots"] } } ?? []
         let sections = [tests, benches, masked, sums].filter { $0.count > 1 }.map(Table.format)
@@ -81,5 +79,14 @@ extension Composition {
     private func home(of name: String, _ list: (Configuration) -> [String]) -> Configuration? {
         let suite = String(name.prefix { $0 != "." })
         return configurations.dropFirst().first { $0.name != suite && list($0).contains(name) }
+    }
+}
+
+extension FileChange {
+    /// Its hunks, by lines as they are now, and its functions: `mm/frames.c:12-30,41 (frame_alloc)`.
+    fileprivate var place: String {
+        let lines = hunks.map { $0.newLines > 1 ? "\($0.newStart)-\($0.newStart + $0.newLines - 1)" : String($0.newStart) }
+        return path + (lines.isEmpty ? "" : ":" + lines.joined(separator: ","))
+            + (functions.isEmpty ? "" : " (\(functions.joined(separator: ", ")))")
     }
 }

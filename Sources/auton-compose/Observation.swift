@@ -49,5 +49,10 @@ struct Observation: Sendable, Equatable, Codable {
         sections.map { Figure(name: "image\($0.name)", value: $0.bytes) } + counts.figures
     }
 
-    func figure(_ name: String) -> Int? { figures.first { $0.name == name }?.value }
+    func figure(_ name: String) -> Int? { numbers[name] }
+
+    /// The figures by name.
+    var numbers: [String: Int] {
+        Dictionary(figures.map { ($0.name, $0.value) }, uniquingKeysWith: { first, _ in first })
+    }
 }

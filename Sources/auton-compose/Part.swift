@@ -5,6 +5,8 @@ import AutonMessages
 struct Part: Sendable, Hashable {
     /// The task, or the branch as it was given.
     var name: String
+    /// The branch of the task's attempt; nil of a branch that was given.
+    var branch: String?
     /// What the change was made on.
     var base: String
     var commit: String
@@ -26,7 +28,7 @@ extension Workspace {
             // It was never seen without what had been merged when it was begun.
             let ground = places[candidate.base] ?? -1
             let needs = steps.filter { (places[$0.merge.commit] ?? .max) <= ground }.map(\.merge.task)
-            return Part(name: merge.task, base: candidate.base, commit: merge.candidate, needs: needs)
+            return Part(name: merge.task, branch: candidate.branch, base: candidate.base, commit: merge.candidate, needs: needs)
         }
         return (first.before, parts)
     }

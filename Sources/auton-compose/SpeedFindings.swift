@@ -1,10 +1,7 @@
 import AutonMessages
 
-/// Benchmarks that take more instructions than alone, what has interrupts off for longer, and kernels that take more than their parts
-/// add up to.
-///
-/// What tests take is in the table only: one that prints takes more as soon as there is a port to print to. What is to stay fast has a
-/// benchmark.
+/// Benchmarks and tests that take more instructions than alone, what has interrupts off for longer, and kernels that take more than their
+/// parts add up to.
 struct SpeedFindings: Sendable {
     let survey: Survey
     let laboratory: Laboratory
@@ -22,6 +19,11 @@ struct SpeedFindings: Sendable {
         Measure(kind: .speed, of: { $0.instructions(ofBenches: true) }, tolerance: Tolerance(share: share))
     }
 
+    /// What a test prints takes its time as soon as there is a port to print to, and is no slowdown.
+    private var instructionsOfTests: Measure {
+        Measure(kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: share, floor: 20_000))
+    }
+
     /// A microsecond, more or less, which an interrupt that comes a little earlier or later can be.
     private var masked: Measure { Measure(kind: .masked, of: \.masked, tolerance: Tolerance(share: share, floor: 1000)) }
 
@@ -33,7 +35,10 @@ struct SpeedFindings: Sendable {
             found += more(instructions, in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)")
                 .without(found)
         }
-        return found + more(masked, in: survey.combined, of: survey.whole, among: survey.assembly.parts).without(found) + larger()
+        for measure in [instructionsOfTests, masked] {
+            found += more(measure, in: survey.combined, of: survey.whole, among: survey.assembly.parts).without(found)
+        }
+        return found + larger()
     }
 
     /// What is more than at home.

@@ -14,6 +14,12 @@ static struct frame_stats stats(void)
 	return s;
 }
 
+/* What the booted kernel has taken of memory. */
+KFIGURE(mm, frames_used)
+{
+	return stats().total - stats().free;
+}
+
 /* ---- one bit a frame ---- */
 
 static uint64_t *notes, note_frames;
