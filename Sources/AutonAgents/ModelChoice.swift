@@ -8,6 +8,9 @@ import SystemPackage
 
 /// Who answers, what it is told of its role, and how much it may say.
 package struct ModelChoice: Sendable {
+    /// By what a model can be named.
+    package static let ways = "ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT"
+
     package let settings: Settings
     private let strict: Bool
     private let prices: PriceTable

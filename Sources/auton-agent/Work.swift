@@ -4,6 +4,7 @@ import AutonKit
 import AutonMessages
 import AutonModel
 import AutonSettings
+import SystemPackage
 
 extension Agent {
     /// Makes an attempt at a task: works in a worktree of its own and files the candidate.
@@ -11,6 +12,10 @@ extension Agent {
         if let done = try mailbox.find(Candidate.self, task.name) { return done }
         let open = try openDependencies(of: task)
         guard open.isEmpty else {
+            if try TaskBoard(mailbox).needsDropped().contains(task.task) {
+                throw AutonError(
+                    .badInput, "cannot start: it depends on \(open.joined(separator: ", ")), which is dropped", at: task.name)
+            }
             throw AutonError(.tryAgain, "depends on \(open.joined(separator: ", ")), not merged yet", at: task.name)
         }
         return try await locked(task.name) {
@@ -18,6 +23,14 @@ extension Agent {
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
             let role = TeamRole(task.role)
             let transport = try options.openTransport(role, mailbox)
+            if let replay = transport as? ReplayTransport,
+                try Mailbox(replay.run).find(TaskMessage.self, "\(task.task).1")?.description != task.description
+            {
+                throw AutonError(
+                    .badConfiguration,
+                    "the recording has another task of that name, or none; a plan of your own needs a model (\(ModelChoice.ways))",
+                    at: replay.run.string)
+            }
             try await stopIfUnfinished(task.name, before: Candidate.self, of: task.name, transport)
             let (base, baseTree) = try await base(of: task.name, transport: transport)
             if transport is ReplayTransport,

@@ -34,7 +34,8 @@ struct Blame: Sendable {
         let names = Set(interactions.flatMap { $0.blamed ?? [] })
         return try await concurrently(assembly.parts.filter { names.contains($0.name) }) { part in
             let change = try await Change(from: part.base, to: part.commit, in: assembly.workspace.git)
-            return Composition.Change(part: part.name, branch: part.branch, commit: part.commit, change: change.summary(base: part.base))
+            return Composition.Change(
+                part: part.name, branch: part.branch, commit: part.commit, change: change.summary(base: part.base))
         }
     }
 

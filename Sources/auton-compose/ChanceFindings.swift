@@ -55,7 +55,8 @@ struct ChanceFindings: Sendable {
         for (unit, measured) in measures {
             let now = measured(second), known = Set(found.map(\.test))
             found += measured(first).sorted { $0.key < $1.key }.compactMap { name, value in
-                guard !known.contains(name), let other = now[name], other != value, first.outcome(of: name) == second.outcome(of: name)
+                guard !known.contains(name), let other = now[name], other != value,
+                    first.outcome(of: name) == second.outcome(of: name)
                 else { return nil }
                 return Interaction(
                     kind: .chance, test: name, alone: .ok, combined: .ok,

@@ -60,6 +60,16 @@ struct AutonPlan: AsyncParsableCommand {
         try await stage {
             let settings = try places.settings([SettingFlag("--kernel", \.paths.kernel, kernel)] + options.flags)
             let text = try goalText()
+            if text == nil && from == nil && !replan {
+                // Who only looks writes nothing.
+                var mailbox = Mailbox(FilePath(settings.paths.mailbox))
+                mailbox.report = { complain($0) }
+                guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
+                try report(
+                    nil, Planner(mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings))
+                )
+                return .done
+            }
             let mailbox = try settings.openMailbox()
             try Tools.require("git")
             let handwritten = try from.map { try Files.read(FilePath($0)) }

@@ -269,6 +269,44 @@ import Testing
                 "auton-plan: the recording is of another goal; a goal of your own needs a model (ANTHROPIC_API_KEY, --model exec:COMMAND, file:DIR or http://127.0.0.1:PORT): "
             ))
         #expect(try run.directory.contents(of: "mailbox/transcript") == [:])
+        // Nothing is begun that a later run would go on with.
+        #expect(try run.directory.contents(of: "mailbox/goal") == [:])
+    }
+
+    /// The recorded run may have a task of the same name.
+    @Test func aTaskThatIsNotTheRecordedOne() async throws {
+        let run = try await planned()
+        let tasks = try Files.list(run.directory["mailbox/task"]), name = String(tasks[0].dropLast(5))
+        try run.directory.write("runs/07-one/transcript/\(name).jsonl", "")
+        let outcome = try await run.auton("agent", "--model", "replay:07-one", "--runs", "runs", String(name.dropLast(2)))
+        #expect(outcome.status == 78)
+        #expect(
+            outcome.errors.hasPrefix(
+                "auton-agent: the recording has another task of that name, or none; a plan of your own needs a model ("))
+    }
+
+    @Test(arguments: ["status", "plan", "agent", "boot", "reset"]) func programsThatAreNotBuilt(command: String) async throws {
+        let run = try await LoopRun()
+        var front = run.command(command)
+        front.environment["AUTON_BIN"] = "/nowhere"
+        let result = try await front.run()
+        #expect(
+            result.ending == .exited(69) && result.errors.text == "auton: the programs are missing in /nowhere: run make build\n")
+    }
+
+    @Test(arguments: ["run", "reset", "watch"]) func aMailboxThatCannotBeMade(command: String) async throws {
+        let run = try await LoopRun()
+        try run.directory.write("mailbox", "a file")
+        let result = try await run.command(command).run()
+        #expect(
+            result.ending == .exited(78) && result.errors.text.hasPrefix("auton: the mailbox cannot be written: "),
+            "\(result.errors.text)")
+    }
+
+    @Test func lookingAtAPlanWritesNothing() async throws {
+        let run = try await LoopRun()
+        let none = try await run.auton("plan", "--show", "table")
+        #expect(none.status == 65 && none.errors.hasPrefix("auton-plan: no mailbox: ") && !Files.exists(run.directory["mailbox"]))
     }
 
     @Test func noSuchRecordingOrTransport() async throws {
