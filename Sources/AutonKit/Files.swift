@@ -170,6 +170,12 @@ package enum Files {
     /// Bytes; with a name after it, which may have 255, it is still one that the kernel takes.
     package static let longestPath = Int(PATH_MAX) - 512
 
+    /// Nil if there is nothing.
+    static func inode(of path: FilePath) -> UInt64? {
+        var status = stat()
+        return lstat(path.string, &status) == 0 ? UInt64(status.st_ino) : nil
+    }
+
     /// A copy of files and directories. Links are left out: they would show whoever reads the copy what they lead to. All files
     /// have one time: make would take what was copied first for older than what it was made of.
     ///

@@ -17,7 +17,19 @@ package struct TaskBoard: Sendable {
         case dropped
     }
 
-    package enum Stage: String, Sendable { case agent, validate, review, merge }
+    package enum Stage: String, Sendable {
+        case agent, validate, review, merge
+
+        /// What whoever does it holds of the workspace's locks.
+        fileprivate func lock(of attempt: String) -> String {
+            switch self {
+            case .agent: attempt
+            case .validate: "gate-\(attempt)"
+            case .review: "\(attempt).review"
+            case .merge: "merge"
+            }
+        }
+    }
 
     package let tasks: [PlannedTask]
     private let byID: [String: PlannedTask]
@@ -111,11 +123,14 @@ package struct TaskBoard: Sendable {
 
 extension TaskBoard.State {
     /// A few words, for tables.
-    package var summary: String {
+    ///
+    /// - Parameter held: the workspace's locks that somebody holds.
+    package func summary(of task: String, held: Set<String>) -> String {
         switch self {
         case .waiting(let tasks): "waits for \(tasks.joined(separator: ", "))"
         case .stuck(let tasks): "cannot start without \(tasks.joined(separator: ", "))"
-        case .due(let attempt, let stage): "attempt \(attempt): \(stage.rawValue) is due"
+        case .due(let attempt, let stage):
+            "attempt \(attempt): \(stage.rawValue) is \(held.contains(stage.lock(of: "\(task).\(attempt)")) ? "at work" : "due")"
         case .merged: "merged"
         case .blocked: "blocked"
         case .replaced(let tasks): "replaced by \(tasks.joined(separator: ", "))"

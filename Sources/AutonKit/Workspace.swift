@@ -80,6 +80,9 @@ package struct Workspace: Sendable {
         try FileLock(trying: root.appending(".auton/lock").appending(purpose))
     }
 
+    /// The purposes that somebody works on; none if there is no workspace.
+    package static func held(in root: FilePath) -> Set<String> { FileLock.held(in: root.appending(".auton/lock")) }
+
     /// Held to move main.
     package func mergeLock() throws -> FileLock {
         try FileLock(root.appending(".auton/lock/merge"))

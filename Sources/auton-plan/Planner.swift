@@ -176,7 +176,8 @@ struct Planner {
     private var maxTurns: Int { options.settings.roles[.manager].turns }
 
     private func stateTable() throws -> String {
-        Table.format(try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary, $0.title] })
+        Table.format(
+            try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary(of: $0.id, held: []), $0.title] })
     }
 
     /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else.

@@ -57,7 +57,8 @@ struct AutonStatus: AsyncParsableCommand {
             guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
             let asked = try mailbox.sweep()
             let ledger = Ledger(mailbox.root, caps: Caps(settings.budget, deadline: environment("AUTON_BUDGET_DEADLINE")))
-            let summary = try Summary(mailbox, asked, budget: ledger.summary())
+            let held = Workspace.held(in: FilePath(settings.paths.workspace))
+            let summary = try Summary(mailbox, asked, held: held, budget: ledger.summary())
             if json {
                 print(try Summary.json(summary))
             } else if outcome {

@@ -41,14 +41,16 @@ struct Summary: Codable {
     /// Nil if no turn was metered.
     var budget: Budget?
 
-    /// - Parameter asked: what the mailbox has of it.
-    init(_ mailbox: Mailbox, _ asked: Mailbox.Asked, budget: BudgetSummary?) throws {
+    /// - Parameters:
+    ///   - asked: what the mailbox has of it.
+    ///   - held: the workspace's locks that somebody holds.
+    init(_ mailbox: Mailbox, _ asked: Mailbox.Asked, held: Set<String>, budget: BudgetSummary?) throws {
         self.budget = budget.map(Budget.init)
         let states = try TaskBoard(mailbox, plans: asked.plans).states()
         tasks = states.map { task, state in
             Task(
                 id: task.id, role: task.role, title: task.title, attempts: mailbox.latestAttempt(of: task.id),
-                state: state.summary)
+                state: state.summary(of: task.id, held: held))
         }
         attempts = tasks.reduce(0) { sum, task in
             sum

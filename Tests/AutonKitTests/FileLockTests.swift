@@ -27,6 +27,14 @@ import Testing
         held.release()
     }
 
+    @Test func whoHoldsWhatIsToldWithoutTouchingIt() throws {
+        let one = try FileLock(directory["locks/one"]), other = try FileLock(directory["locks/other"])
+        other.release()
+        #expect(FileLock.held(in: directory["locks"]) == ["one"])
+        one.release()
+        #expect(FileLock.held(in: directory["locks"]) == [])
+    }
+
     @Test func readersShareIt() throws {
         let path = directory["lock"]
         let first = try FileLock(path)
