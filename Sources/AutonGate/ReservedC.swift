@@ -184,7 +184,8 @@ struct ReservedC {
                 index += 2
                 continue
             }
-            if all[end].isLetter { end += 1 }
+            // `%r15` is a register, where there are no operands.
+            if all[end].isLetter && all[end] != "r" { end += 1 }
             let first = end
             if end < all.count, all[end] == "[" {
                 end = all[end...].firstIndex(of: "]").map { $0 + 1 } ?? all.count

@@ -33,6 +33,7 @@ import Testing
                 "void f(int a) { __asm__ volatile(\"1:\\tmov %1, %0\\n\\tjne 1b\" : \"=a\"(a), \"+r\"(a), \"=@ccz\"(a)); }") == []
         )
         #expect(violations("mm/a.c", "__asm__(\"# a /= b\");") == [])
+        #expect(violations("tests/a.c", "__asm__(\"f:\\tmov 0x600008, %r15\\n\\ttest $1, %r13d\\n\\tret\");") == [])
         for text in [
             "mov $%c1, %0", "mov %%gs:%c1, %k0", "movb %b0, (%q[to])", "jz .L%=\\n%1:", "rep; nop; 1: lock; xchg %0, %1",
         ] {
