@@ -18,8 +18,8 @@ struct Planner {
     func plan(goal: String) async throws -> Plan {
         let plans = try plans()
         if let done = plans.last(where: { $0.goal == goal }) { return done }
-        // Before it is filed: what cannot be asked of anybody would be gone on with.
-        _ = try transport(for: goal)
+        // Before it is filed: where no model was named, it would be gone on with in place of the recorded run. A model that was misnamed loses no goal.
+        if let replay = try? options.openTransport(.manager, mailbox) as? ReplayTransport { try check(replay, is: goal) }
         let goals = try mailbox.all(Goal.self)
         if !goals.contains(where: { $0.text == goal }) {
             try mailbox.file(Goal(number: (goals.map(\.number).max() ?? 0) + 1, text: goal))
@@ -112,20 +112,19 @@ struct Planner {
     private func number(after plans: [Plan]) -> Int { (plans.last?.number ?? 0) + 1 }
 
     /// - Throws: `AutonError` with `.badConfiguration` if it is a recording of another goal.
-    private func transport(for goal: String) throws -> any Transport {
-        let transport = try options.openTransport(.manager, mailbox)
-        if let replay = transport as? ReplayTransport, try replay.recordedGoal() != goal {
+    private func check(_ replay: ReplayTransport, is goal: String) throws {
+        guard try replay.recordedGoal() == goal else {
             throw AutonError(
                 .badConfiguration, "the recording is of another goal; a goal of your own needs a model (\(ModelChoice.ways))",
                 at: replay.run.string)
         }
-        return transport
     }
 
     private func ask(_ request: String, closing: SubmitPlan, goal: String, number: Int, composition: String? = nil) async throws
         -> Plan
     {
-        let transport = try transport(for: goal)
+        let transport = try options.openTransport(.manager, mailbox)
+        if let replay = transport as? ReplayTransport { try check(replay, is: goal) }
         let main = try await workspace.main()
         // Held for as long as the worktree is needed: one that nobody holds is swept away.
         guard let lock = try workspace.lock("plan") else {
