@@ -50,8 +50,8 @@ struct SpeedFindings: Sendable {
             guard let now = found[name], let atHome = measured(home.observation)[name] else { return nil }
             // What one part does by itself is no interaction; its gate has seen it.
             let alone = zip(survey.assembly.parts, survey.parts).filter { suspects.contains($0.0) }
-                .compactMap { measured($1)[name] }.filter { tolerance.exceeds($0, atHome) }.max()
-            let expected = alone ?? atHome
+                .compactMap { measured($1)[name] }.filter { tolerance.floor > 0 || tolerance.exceeds($0, atHome) }.max()
+            let expected = tolerance.floor > 0 ? max(alone ?? 0, atHome) : alone ?? atHome
             guard tolerance.exceeds(now, expected) else { return nil }
             return Finding(
                 interaction: interaction(
