@@ -21,8 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "qemu-plugin.h"
+#include "ranges.h"
 
-enum { RDX = 2, FLAGS = 17, INTERRUPTS = 1 << 9, RANGES = 4, FINDINGS = 64 };
+enum { RDX = 2, FLAGS = 17, INTERRUPTS = 1 << 9, FINDINGS = 64 };
 
 struct block {
 	uint64_t first, end, instructions;
@@ -30,13 +31,6 @@ struct block {
 	enum { NONE, BY_NUMBER, BY_RDX } access;        /* how the last instruction says which port it reads or writes */
 	uint64_t port, pc;                              /* BY_NUMBER: which; where that instruction is */
 	bool is_own, is_trusted;
-};
-
-struct ranges {
-	struct {
-		uint64_t first, size;
-	} all[RANGES];
-	unsigned count;
 };
 
 struct stretch {
@@ -56,21 +50,13 @@ static const struct block *last;
 static bool are_on, ever_on;
 static struct stretch now, longest;
 
-static bool has(const struct ranges *ranges, uint64_t value)
-{
-	for (unsigned i = 0; i < ranges->count; i++)
-		if (value - ranges->all[i].first < ranges->all[i].size)
-			return true;
-	return false;
-}
-
 static void accessed(const struct block *block)
 {
 	const uint64_t port = block->access == BY_NUMBER ? block->port : state[RDX] & 0xffff;
-	const bool is_harness = has(&ports, port);
+	const bool is_harness = meets(&ports, port, 1);
 
 	if (block->is_own && block->access == BY_RDX)
-		++*(is_harness || has(&shared, port) ? &seen : &wrong);
+		++*(is_harness || meets(&shared, port, 1) ? &seen : &wrong);
 	if (block->is_own || block->is_trusted || !is_harness || findings == FINDINGS)
 		return;
 	for (unsigned i = 0; i < findings; i++)
@@ -158,20 +144,9 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			classify(block, qemu_plugin_insn_data(insn), qemu_plugin_insn_size(insn));
 		}
 	}
-	block->is_own = has(&own, block->pc);
-	block->is_trusted = has(&trusted, block->pc);
+	block->is_own = meets(&own, block->pc, 1);
+	block->is_trusted = meets(&trusted, block->pc, 1);
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, block_executed, 0, block);
-}
-
-static bool add(struct ranges *ranges, const char *text)
-{
-	char *end;
-
-	if (ranges->count == RANGES)
-		return false;
-	ranges->all[ranges->count].first = strtoull(text, &end, 16);
-	ranges->all[ranges->count].size = strtoull(*end ? end + 1 : end, NULL, 16);
-	return ranges->all[ranges->count++].size != 0;
 }
 
 static void ended(qemu_plugin_id_t id, void *data)

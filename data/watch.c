@@ -14,15 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "findings.h"
+#include "ranges.h"
 
-enum { PAGE = 4096, RANGES = 4, PLACES = 512, PROCESSORS = 256, PAGE_BITS = 57 - 12, STORE = 64 };
-
-struct ranges {
-	struct {
-		uint64_t first, size;
-	} all[RANGES];
-	unsigned count;
-};
+enum { PAGE = 4096, PLACES = 512, PROCESSORS = 256, PAGE_BITS = 57 - 12, STORE = 64 };
 
 static struct ranges trusted, own, watched;
 static uint64_t base, sent, table, called;
@@ -40,14 +34,6 @@ static volatile bool begun;
 /* How to ask for stores where an instruction is a simple one. Up to version 8 QEMU takes what is asked for one too high there: WRITES
  * for all accesses, of which there are twice as many, READS for stores. It is tried. */
 static volatile int stores = WRITES;
-
-static bool meets(const struct ranges *ranges, uint64_t first, uint64_t length)
-{
-	for (unsigned i = 0; i < ranges->count; i++)
-		if (first - ranges->all[i].first < ranges->all[i].size || ranges->all[i].first - first < length)
-			return true;
-	return false;
-}
 
 /* False for what is no memory. */
 static bool find(qemu_plugin_meminfo_t info, uint64_t address, uint64_t *physical)
@@ -249,17 +235,6 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		if (pc - at > size || length > size - (pc - at) || memcmp(code + (pc - at), qemu_plugin_insn_data(insn), length) != 0)
 			tell("code", pc, pc);
 	}
-}
-
-static bool add(struct ranges *ranges, const char *text)
-{
-	char *end;
-
-	if (ranges->count == RANGES)
-		return false;
-	ranges->all[ranges->count].first = strtoull(text, &end, 16);
-	ranges->all[ranges->count].size = strtoull(*end ? end + 1 : end, NULL, 16);
-	return ranges->all[ranges->count++].size != 0;
 }
 
 static bool read_code(const char *path, uint64_t offset)

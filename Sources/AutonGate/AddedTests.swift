@@ -10,30 +10,45 @@ struct AddedTests {
     init() {}
 
     init(_ change: Change) {
-        let sources = change.files.compactMap(\.newC).filter { $0.units.contains { $0.kind == .test } }
+        let sources = change.files.compactMap(\.newC).filter { $0.units.contains { $0.kind == .test } }.map(Code.init)
         if sources.isEmpty { return }
-        let headers = change.files.filter { Change.isHeader($0.path) }.compactMap(\.newC)
-        let shared = Self.helpers(in: headers + change.headersOfTests.map { CSource($0) }, Self.assertions)
+        let headers =
+            change.files.filter { Change.isHeader($0.path) }.compactMap(\.newC) + change.headersOfTests.map { CSource($0) }
+        let shared = Self.helpers(in: headers.map(Code.init), Self.assertions)
         for source in sources {
             let helpers = Self.helpers(in: [source], shared)
-            for unit in source.units where unit.kind == .test {
-                if Self.asserts(Self.body(unit, source), helpers) { asserting.insert(unit.name) } else { empty.insert(unit.name) }
+            for (unit, body) in source.bodies where unit.kind == .test {
+                if Self.asserts(body, helpers) { asserting.insert(unit.name) } else { empty.insert(unit.name) }
             }
         }
     }
 
+    /// What of a file is looked at, round after round.
+    private struct Code {
+        var bodies: [(unit: CUnit, words: ArraySlice<Token>)]
+        var macros: [ArraySlice<Token>]
+
+        init(_ source: CSource) {
+            let leftOut = source.leftOut
+            bodies = source.units.filter { $0.kind == .function || $0.kind == .test }.map {
+                ($0, AddedTests.body($0, source, leftOut))
+            }
+            macros = source.directives.filter { $0.name == "define" }.map { $0.words[...] }
+        }
+    }
+
     /// The names of what asserts, those known already included.
-    private static func helpers(in sources: [CSource], _ known: Set<String>) -> Set<String> {
+    private static func helpers(in sources: [Code], _ known: Set<String>) -> Set<String> {
         var helpers = known
         // Each round goes one call further; nobody's tests go further than this.
         for _ in 0..<8 {
             let count = helpers.count
             for source in sources {
-                for unit in source.units where unit.kind == .function && asserts(body(unit, source), helpers) {
+                for (unit, body) in source.bodies where unit.kind == .function && asserts(body, helpers) {
                     helpers.insert(unit.name)
                 }
-                for directive in source.directives where directive.name == "define" {
-                    guard let name = directive.words.first, asserts(directive.words.dropFirst(), helpers) else { continue }
+                for macro in source.macros {
+                    guard let name = macro.first, asserts(macro.dropFirst(), helpers) else { continue }
                     helpers.insert(name.text)
                 }
             }
@@ -48,10 +63,10 @@ struct AddedTests {
     private static let constants: Set<String> = ["true", "false", "NULL", "sizeof"]
 
     /// What of it can be executed: nothing behind `#if 0`, or behind a `return` that stands under no condition.
-    private static func body(_ unit: CUnit, _ source: CSource) -> ArraySlice<Token> {
+    private static func body(_ unit: CUnit, _ source: CSource, _ leftOut: Set<Int>) -> ArraySlice<Token> {
         let all = (unit.body ?? unit.words.upperBound)..<unit.words.upperBound
         var words: [Token] = [], depth = 0
-        for index in all where !source.isLeftOut(index) {
+        for index in all where !leftOut.contains(index) {
             let word = source.tokens[index]
             if word.isPunctuator("{") { depth += 1 } else if word.isPunctuator("}") { depth -= 1 }
             if depth == 1, word.isIdentifier("return"), [";", "{", "}"].contains(words.last?.text) { break }

@@ -21,7 +21,7 @@ struct HarnessWatch: Sendable {
     /// Nil if the image does not tell where its harness is: by symbols that kernel.ld makes, and nobody else can.
     init?(_ elf: ELFImage) {
         func range(_ first: String, _ end: String) -> String? {
-            elf.range(first, end).map { String($0.lowerBound, radix: 16) + "+" + String($0.count, radix: 16) }
+            elf.range(first, end).map(QEMUPlugin.words)
         }
         guard let code = elf.text, let harness = range("__harness_text_start", "__harness_text_end"),
             let data = range("__harness_data_start", "__harness_data_end"),

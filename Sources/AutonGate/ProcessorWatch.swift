@@ -36,13 +36,14 @@ package struct ProcessorWatch: Sendable {
             let called = elf.address(of: "harness_called"),
             let harness = elf.range("__harness_text_start", "__harness_text_end")
         else { return nil }
-        let hex = { (number: UInt64) in String(number, radix: 16) }
-        let range = { (range: Range<UInt64>) in "\(hex(range.lowerBound))+\(hex(range.upperBound - range.lowerBound))" }
-        let acceptance = elf.range("__acceptance_text_start", "__acceptance_text_end").map { ["trusted=\(range($0))"] } ?? []
-        let ports = HarnessPorts.ranges.map { "ports=\(range(UInt64($0.lowerBound)..<UInt64($0.upperBound)))" }
+        let acceptance =
+            elf.range("__acceptance_text_start", "__acceptance_text_end").map { ["trusted=\(QEMUPlugin.words($0))"] } ?? []
+        let ports = HarnessPorts.ranges.map { "ports=\(QEMUPlugin.words(UInt64($0.lowerBound)..<UInt64($0.upperBound)))" }
         words =
-            ["called=\(hex(called))", "own=\(range(harness))", "trusted=\(Self.firmware)", "shared=\(Self.shared)"] + acceptance
-            + ports
+            [
+                "called=\(String(called, radix: 16))", "own=\(QEMUPlugin.words(harness))", "trusted=\(Self.firmware)",
+                "shared=\(Self.shared)",
+            ] + acceptance + ports
         names = elf.code
     }
 

@@ -4,7 +4,12 @@ import SystemPackage
 /// A plugin of QEMU's, compiled where it is needed, once in a process: it costs a tenth of a second.
 actor QEMUPlugin {
     /// What of QEMU the plugins declare, and what they have in common.
-    static var headers: [FilePath] { ["qemu-plugin.h", "findings.h"].map(Share.data) }
+    static var headers: [FilePath] { ["qemu-plugin.h", "findings.h", "ranges.h"].map(Share.data) }
+
+    /// `FIRST+SIZE`, as plugins are told of a range (data/ranges.h).
+    static func words(_ range: Range<UInt64>) -> String {
+        String(range.lowerBound, radix: 16) + "+" + String(range.upperBound - range.lowerBound, radix: 16)
+    }
 
     private static let shared = QEMUPlugin()
 

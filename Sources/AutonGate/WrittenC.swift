@@ -58,10 +58,12 @@ extension CSource {
         return (ofUnits, ofDirectives)
     }
 
-    /// Whether the word stands behind an `#if 0`.
-    func isLeftOut(_ word: Int) -> Bool {
-        var open: [Bool] = []
-        for directive in directives.prefix(while: { $0.position <= word }) {
+    /// The words that stand behind an `#if 0`.
+    var leftOut: Set<Int> {
+        var open: [Bool] = [], leftOut: Set<Int> = [], start = 0
+        for directive in directives {
+            if open.contains(true) { leftOut.formUnion(start..<max(start, directive.position)) }
+            start = directive.position
             switch directive.name {
             case "if": open.append(directive.words.map(\.text) == ["0"])
             case "ifdef", "ifndef": open.append(false)
@@ -70,7 +72,8 @@ extension CSource {
             default: break
             }
         }
-        return open.contains(true)
+        if open.contains(true) { leftOut.formUnion(start..<max(start, tokens.count)) }
+        return leftOut
     }
 
     private func take(
