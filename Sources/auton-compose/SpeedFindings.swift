@@ -13,6 +13,9 @@ struct SpeedFindings: Sendable {
         var kind: Interaction.Kind
         var of: @Sendable (Observation) -> [String: Int]
         var tolerance: Tolerance
+        /// Whether it may be what each change adds to it, all together, or grow as the square of the code: in a test that looks
+        /// at every function, and searches for it among the others. Else it may be the most that one change alone comes to.
+        var addsUp = false
     }
 
     private var instructions: Measure {
@@ -21,7 +24,9 @@ struct SpeedFindings: Sendable {
 
     /// What a test prints takes its time as soon as there is a port to print to, and is no slowdown.
     private var instructionsOfTests: Measure {
-        Measure(kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: share, floor: 20_000))
+        Measure(
+            kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: share, floor: 20_000),
+            addsUp: true)
     }
 
     /// A microsecond, more or less, which an interrupt that comes a little earlier or later can be.
@@ -47,23 +52,43 @@ struct SpeedFindings: Sendable {
     ) -> [Finding] {
         let tolerance = measure.tolerance, measured = measure.of, found = measured(observation)
         return survey.homes(among: suspects, of: { Array(measured($0).keys) }).compactMap { name, home in
-            guard let now = found[name], let atHome = measured(home.observation)[name] else { return nil }
-            // What one part does by itself is no interaction; its gate has seen it.
-            let alone = zip(survey.assembly.parts, survey.parts).filter { suspects.contains($0.0) }
-                .compactMap { measured($1)[name] }.filter { tolerance.floor > 0 || tolerance.exceeds($0, atHome) }.max()
-            let expected = tolerance.floor > 0 ? max(alone ?? 0, atHome) : alone ?? atHome
-            guard tolerance.exceeds(now, expected) else { return nil }
+            guard let now = found[name] else { return nil }
+            let expected = { @Sendable chosen, observation in
+                expectation(of: measure, name, home, among: chosen, in: observation)
+            }
+            guard let alone = expected(suspects, observation), tolerance.exceeds(now, alone) else { return nil }
             return Finding(
                 interaction: interaction(
-                    measure.kind, name, expected, now, configuration,
+                    measure.kind, name, alone, now, configuration,
                     evidence: measure.kind == .masked ? places(name, observation) : []),
                 owner: home.owner, suspects: suspects, commit: commit,
-                shows: { _, commit in
-                    let value = measured(try await laboratory.observe(commit))[name]
-                    return value.map { tolerance.exceeds($0, expected) } ?? false
+                shows: { parts, commit in
+                    let observation = try await laboratory.observe(commit)
+                    guard let now = measured(observation)[name] else { return false }
+                    return tolerance.exceeds(now, measure.addsUp ? expected(parts, observation) ?? alone : alone)
                 }, reference: measure.kind == .speed ? home.commit : nil)
         }
     }
+
+    /// What of a name is no interaction of these: what it is at home, and what one of them does by itself, which its gate has seen.
+    private func expectation(
+        of measure: Measure, _ name: String, _ home: Survey.Home, among chosen: [Part], in observation: Observation
+    ) -> Int? {
+        guard let atHome = measure.of(home.observation)[name] else { return nil }
+        if measure.addsUp {
+            let sum = survey.expected(of: chosen, home: home) { measure.of($0)[name] } ?? atHome
+            guard let text = home.observation.figure(Self.text), let now = observation.figure(Self.text), text > 0 else {
+                return sum
+            }
+            let growth = max(1, Double(now) / Double(text))
+            return max(sum, Int(Double(atHome) * growth * growth))
+        }
+        let alone = zip(survey.assembly.parts, survey.parts).filter { chosen.contains($0.0) }.compactMap { measure.of($1)[name] }
+        return measure.tolerance.floor > 0
+            ? max(alone.max() ?? 0, atHome) : alone.filter { measure.tolerance.exceeds($0, atHome) }.max() ?? atHome
+    }
+
+    private static let text = "image.text"
 
     /// Where interrupts went off, and on again.
     private func places(_ name: String, _ observation: Observation) -> [String] {
