@@ -2,6 +2,7 @@
 #ifndef AUTON_HARNESS_MEMORY_H
 #define AUTON_HARNESS_MEMORY_H
 
+#include "boot.h"
 #include "desc.h"
 #include "internal.h"
 #include "mm.h"
@@ -99,6 +100,18 @@ static inline bool memory_counting(void)
 	char word[8];
 
 	return fw_cfg_string("opt/auton/count", word, sizeof word) != FW_CFG_ABSENT;
+}
+
+/* Whether kmalloc looks for mistakes in this boot, which takes longer: the command line holds the word slab.debug. */
+static inline bool memory_debugging(void)
+{
+	static const char word[] = "slab.debug";
+	const char *at = boot_info()->cmdline;
+	size_t same = 0;
+
+	for (; *at && same < sizeof word - 1; at++)
+		same = *at == word[same] ? same + 1 : *at == word[0];
+	return same == sizeof word - 1;
 }
 
 /* Ticks that one of 1000 iterations takes, rounded up. What is outside of the loop drops out. */

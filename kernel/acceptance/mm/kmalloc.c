@@ -203,6 +203,8 @@ KTEST(mm, kmalloc_cost)
 	enum { CEILING = 120 };
 	uint64_t cost;
 
+	if (memory_debugging())
+		KSKIP("slab.debug is on");
 	if (!memory_counting())
 		return;
 	cost = ticks_each(malloc_free);

@@ -152,6 +152,8 @@ KTEST(mm, magazine_cost)
 	enum { CEILING = 80 };
 	uint64_t cost;
 
+	if (memory_debugging())
+		KSKIP("slab.debug is on");
 	if (!memory_counting())
 		return;
 	cost = ticks_each(malloc_free);
