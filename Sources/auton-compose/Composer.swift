@@ -25,13 +25,16 @@ struct Composer: Sendable {
 
     /// Without the console.
     func compose() async throws -> Composition {
-        let survey = try await Survey.make(
-            assembly, whole: whole, in: laboratory, orders: demand.orders, allPairs: demand.allPairs)
+        var survey = try await Survey.make(
+            assembly, whole: whole, in: laboratory, orders: demand.orders, share: demand.share, allPairs: demand.allPairs)
         var interactions = ChanceFindings(survey: survey).all()
         let byChance = Set(interactions.map(\.test))
-        let findings =
-            OutcomeFindings(survey: survey, laboratory: laboratory).all()
-            + SpeedFindings(survey: survey, laboratory: laboratory, share: demand.share).all()
+        var findings = findings(in: survey)
+        if survey.focus != nil, !findings.isEmpty {
+            survey.focus = nil
+            (survey.parts, survey.grounds) = try await survey.alone(in: laboratory)
+            findings = self.findings(in: survey)
+        }
         let blame = Blame(assembly: assembly, laboratory: laboratory, profiler: demand.profiler)
         interactions += try await concurrently(findings.filter { !byChance.contains($0.interaction.test) }) {
             try await blame.judge($0)
@@ -43,6 +46,11 @@ struct Composer: Sendable {
             console: try await laboratory.observe(whole, Arrangement(runsTests: false)).console,
             figures: SpeedFindings.sums(survey), changes: try await blame.changes(of: interactions),
             builds: await laboratory.buildCount, boots: await laboratory.bootCount)
+    }
+
+    private func findings(in survey: Survey) -> [Finding] {
+        OutcomeFindings(survey: survey, laboratory: laboratory).all()
+            + SpeedFindings(survey: survey, laboratory: laboratory, share: demand.share).all()
     }
 
     /// Another order shows another test of those that fail for one reason: it is told only if those to blame for something

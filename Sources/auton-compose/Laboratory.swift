@@ -13,6 +13,18 @@ actor Laboratory {
         var sections: [SectionSize]
         /// The names that all of its files have together.
         var globals: Set<String>
+
+        /// Its tests and benchmarks.
+        var tests: Set<String> {
+            Set(
+                globals.compactMap { name in
+                    guard let kind = ["ktest_", "kbench_"].first(where: name.hasPrefix),
+                        let gap = name.dropFirst(kind.count).firstRange(of: "__")
+                    else { return nil }
+                    return
+                        "\(name[name.index(name.startIndex, offsetBy: kind.count)..<gap.lowerBound]).\(name[gap.upperBound...])"
+                })
+        }
     }
 
     struct BuildFailure: Error { var line: String }
@@ -84,6 +96,13 @@ actor Laboratory {
             await memory.keep(observation, of: tree, arrangement)
             return observation
         }
+    }
+
+    /// Whether what a boot of it with everything says is known without one.
+    func knows(_ commit: String) async throws -> Bool {
+        let tree = try await workspace.git.tree(of: commit), whole = Arrangement()
+        if TreeRecord.find(tree: tree, in: workspace) != nil { return true }
+        return await memory.find(tree, whole) != nil
     }
 
     func image(of commit: String) async throws -> BuildOutcome {

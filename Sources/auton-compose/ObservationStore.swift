@@ -28,7 +28,8 @@ actor ObservationStore {
     }
 
     func keep(_ observation: Observation, of tree: String, _ arrangement: Arrangement) {
-        guard observation.endedIn == nil else { return }
+        // Nor those of a choice of tests, which the next composition would hardly ask for.
+        guard observation.endedIn == nil, arrangement.suites.count < 2 else { return }
         let name = name(tree, arrangement)
         used.insert(name)
         // Without it the next composition boots again.

@@ -9,7 +9,7 @@ struct SpeedFindings: Sendable {
     let share: Double
 
     /// What is compared, name by name.
-    private struct Measure: Sendable {
+    struct Measure: Sendable {
         var kind: Interaction.Kind
         var of: @Sendable (Observation) -> [String: Int]
         var tolerance: Tolerance
@@ -18,29 +18,36 @@ struct SpeedFindings: Sendable {
         var addsUp = false
     }
 
-    private var instructions: Measure {
+    private static func instructions(_ share: Double) -> Measure {
         Measure(kind: .speed, of: { $0.instructions(ofBenches: true) }, tolerance: Tolerance(share: share))
     }
 
     /// What a test prints takes its time as soon as there is a port to print to, and is no slowdown.
-    private var instructionsOfTests: Measure {
+    private static func instructionsOfTests(_ share: Double) -> Measure {
         Measure(
             kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: share, floor: 20_000),
             addsUp: true)
     }
 
     /// A microsecond, more or less, which an interrupt that comes a little earlier or later can be.
-    private var masked: Measure { Measure(kind: .masked, of: \.masked, tolerance: Tolerance(share: share, floor: 1000)) }
+    private static func masked(_ share: Double) -> Measure {
+        Measure(kind: .masked, of: \.masked, tolerance: Tolerance(share: share, floor: 1000))
+    }
+
+    /// All that is compared name by name.
+    static func measures(share: Double) -> [Measure] { [instructions(share), instructionsOfTests(share), masked(share)] }
 
     func all() -> [Finding] {
-        var found = more(instructions, in: survey.combined, of: survey.whole, among: survey.assembly.parts)
+        var found = more(Self.instructions(share), in: survey.combined, of: survey.whole, among: survey.assembly.parts)
         for suite in survey.suites { found += slower(thanIn: suite.observation, suite.name).without(found) }
         for pair in survey.pairs {
             let parts = survey.assembly.closure(of: pair.parts)
-            found += more(instructions, in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)")
-                .without(found)
+            found += more(
+                Self.instructions(share), in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)"
+            )
+            .without(found)
         }
-        for measure in [instructionsOfTests, masked] {
+        for measure in [Self.instructionsOfTests(share), Self.masked(share)] {
             found += more(measure, in: survey.combined, of: survey.whole, among: survey.assembly.parts).without(found)
         }
         return found + larger()

@@ -4,13 +4,14 @@ import AutonMessages
 
 /// All that is booted before anything is compared.
 struct Survey: Sendable {
-    /// Two parts on the base.
-    struct Pair: Sendable {
-        var parts: [Part]
+    /// Two parts on the base, and with them others that have nothing to do with these.
+    struct Pairs: Sendable {
+        var pairs: [[Part]]
         var commit: String
         var observation: Observation
 
-        var name: String { parts.map(\.name).joined(separator: " + ") }
+        var parts: [Part] { pairs.flatMap(\.self) }
+        var name: String { pairs.map { $0.map(\.name).joined(separator: " + ") }.joined(separator: ", ") }
     }
 
     let assembly: Assembly
@@ -26,13 +27,15 @@ struct Survey: Sendable {
     var parts: [Observation] = []
     /// What each was made on.
     var grounds: [Observation] = []
+    /// What parts and grounds that nobody had seen before were asked, where that was not all.
+    var focus: Arrangement?
     /// Each suite of the whole alone.
     var suites: [(name: String, observation: Observation)] = []
     /// The whole in other orders.
     var orders: [(name: String, observation: Observation)] = []
     /// The whole with its suites beside one another, by seeds; none if its tests cannot run so.
     var besides: [(seed: Int, observation: Observation)] = []
-    var pairs: [Pair] = []
+    var pairs: [Pairs] = []
 
     /// Where a test or benchmark is seen alone: on the base, or on the part that brought it.
     struct Home: Sendable {
@@ -61,9 +64,10 @@ struct Survey: Sendable {
 extension Survey {
     /// - Parameters:
     ///   - orders: how many other orders; the first is the reverse, the others are seeded with their number.
+    ///   - share: per cent that something may take more in company.
     ///   - allPairs: also of parts that do not touch each other.
     static func make(
-        _ assembly: Assembly, whole: String, in laboratory: Laboratory, orders: Int, allPairs: Bool
+        _ assembly: Assembly, whole: String, in laboratory: Laboratory, orders: Int, share: Double, allPairs: Bool
     ) async throws -> Survey {
         var survey = Survey(assembly: assembly, whole: whole)
         // What the others are built on.
@@ -73,16 +77,17 @@ extension Survey {
         async let byClock = concurrently([1, 2]) {
             try await laboratory.observe(whole, Arrangement(countsInstructions: false, repetition: $0))
         }
-        async let parts = concurrently(assembly.parts) { try await laboratory.observe($0.commit) }
-        async let grounds = concurrently(assembly.parts) { try await laboratory.observe($0.base) }
         let others = orders > 0 ? ["reverse"] + (1..<orders).map(String.init) : []
         async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
         async let pairs = pairs(assembly, whole: whole, in: laboratory, all: allPairs)
         (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
+        survey.focus = try await focus(survey, share: share, in: laboratory)
+        let asked = survey
+        async let parts = asked.alone(in: laboratory)
         let suites = survey.combined.suites
         let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
         survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
-        (survey.parts, survey.grounds, survey.pairs) = try await (parts, grounds, pairs)
+        ((survey.parts, survey.grounds), survey.pairs) = try await (parts, pairs)
         let seeds = try await canRunBeside(survey.combined.tests, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
         let beside = try await concurrently(seeds) { try await laboratory.observe(whole, Arrangement(beside: $0)) }
         survey.besides = zip(seeds, beside).map { (seed: $0, observation: $1) }
@@ -95,27 +100,5 @@ extension Survey {
         let suites = Set(tests.filter { Arrangement.mayRunBeside($0.name) }.map(\.suite))
         guard suites.count > 1, case .success(let image) = try await laboratory.image(of: whole) else { return false }
         return image.globals.contains("harness_beside")
-    }
-
-    private static func pairs(_ assembly: Assembly, whole: String, in laboratory: Laboratory, all: Bool) async throws -> [Pair] {
-        let parts = assembly.parts
-        var places = parts.indices.flatMap { one in (0..<one).map { ($0, one) } }
-        if !all {
-            let globals = try? await laboratory.image(of: whole).get().globals
-            let touches = try await concurrently(parts) { part in
-                let change = try await Change(from: part.base, to: part.commit, in: assembly.workspace.git)
-                return Touch(change, globals: globals ?? [])
-            }
-            places = Touch.pairs(touches)
-        }
-        let made = try await concurrently(places) { one, other -> Pair? in
-            let pair = [parts[one], parts[other]], closure = assembly.closure(of: pair)
-            // One that needs the other is never without it.
-            guard assembly.closure(of: [pair[0]]) != closure, assembly.closure(of: [pair[1]]) != closure, closure != parts,
-                let commit = try await assembly.commit(of: pair)
-            else { return nil }
-            return Pair(parts: pair, commit: commit, observation: try await laboratory.observe(commit))
-        }
-        return made.compactMap(\.self)
     }
 }
