@@ -160,15 +160,10 @@ import Testing
         #expect(try await compose("a", "nosuch").errors == "auton-compose: no such commit or branch: nosuch\n")
     }
 
-    /// Main as merges made it, with the mailbox that tells of them.
-    @Test func mergesOfTheMailbox() async throws {
-        let workspace = try await workspace()
+    /// Main as merges made it, and the mailbox that tells of them.
+    private func merge(_ files: [(String, [String: String])], in workspace: Workspace) async throws -> Mailbox {
         let mailbox = Mailbox(directory["mailbox"])
         try mailbox.prepare()
-        let files = [
-            ("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 2)]),
-            ("sched-001", ["sched/c.c": Self.taker("sched", 1)]),
-        ]
         let base = try await workspace.main()
         for (task, files) in files {
             let commit = try await workspace.commit(files.mapValues { $0 }, on: base)
@@ -188,6 +183,15 @@ import Testing
                     task: task, attempt: 1, candidate: commit, commit: merge, tree: merged.tree,
                     baseTree: try await workspace.git.tree(of: main), tests: []))
         }
+        return mailbox
+    }
+
+    @Test func mergesOfTheMailbox() async throws {
+        let files = [
+            ("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 2)]),
+            ("sched-001", ["sched/c.c": Self.taker("sched", 1)]),
+        ]
+        let mailbox = try await merge(files, in: try await workspace())
         let outcome = try await compose()
         #expect(outcome.status == 1)
         #expect(outcome.output.contains("INTERACTION sched.takes: ok alone, not-ok combined; shown by llm-001 + sched-001"))
@@ -196,5 +200,45 @@ import Testing
         #expect(filed.configurations.map(\.name).contains("lib-001"))
         // What is filed is told again.
         #expect(try await compose().output == outcome.output)
+    }
+    /// What a change that nobody has seen says of what it has no part in is not asked for, unless something is found.
+    @Test func aChangeIsAskedForItsOwn() async throws {
+        let files = [("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 1)])]
+        let mailbox = try await merge(files, in: try await workspace())
+        #expect(try await compose().status == 0)
+        let filed = try #require(try mailbox.all(Composition.self).first)
+        let tests = Dictionary(filed.configurations.map { ($0.name, $0.tests.map(\.name)) }, uniquingKeysWith: { $1 })
+        let base = try #require(tests["base"])
+        #expect(base.count > 1 && tests["combined"] == (base + ["lib.adds", "llm.takes"]).sorted())
+        #expect(tests["lib-001"] == [base[0], "lib.adds"])
+        #expect(tests["llm-001"] == [base[0], "llm.takes"])
+    }
+
+    /// A pair that touches, and another that has nothing to do with it: one boot shows that both are clean, or which is not.
+    @Test(arguments: [false, true]) func pairsShareABoot(guilty: Bool) async throws {
+        let workspace = try await workspace()
+        func base(_ name: String) -> [String: String] {
+            ["lib/\(name).c": "int \(name)(int n);\nint \(name)(int n) { static int sum; return sum += n; }\n"]
+        }
+        func user(_ suite: String, of name: String, _ most: Int) -> [String: String] {
+            [
+                "\(suite)/u.c":
+                    "#include \"harness.h\"\nextern int \(name)(int n);\nKTEST(\(suite), u) { KASSERT(\(name)(1) <= \(most)); }\n"
+            ]
+        }
+        let main = try await workspace.commit(
+            base("one").merging(base("two")) { $1 }.mapValues { $0 }, on: workspace.main())
+        try await workspace.moveMain(to: main)
+        for (name, files) in [
+            ("a", user("ipc", of: "one", 2)), ("b", user("llm", of: "one", 2)), ("c", user("nl", of: "two", 2)),
+            ("d", user("sched", of: "two", guilty ? 1 : 2)), ("e", ["hv/e.c": Self.innocent("hv")]),
+        ] {
+            try await branch(name, files, on: main, in: workspace)
+        }
+        let outcome = try await compose("a", "b", "c", "d", "e")
+        #expect(outcome.status == (guilty ? 1 : 0), "\(outcome.output)")
+        // The base, the whole, five alone, and two pairs in one.
+        if !guilty { #expect(outcome.output.contains("\n8 builds, ")) }
+        #expect(outcome.output.contains("shown by c + d") == guilty)
     }
 }
