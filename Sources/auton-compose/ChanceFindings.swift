@@ -4,6 +4,9 @@ import AutonMessages
 struct ChanceFindings: Sendable {
     let survey: Survey
 
+    /// How that is told which does not differ from itself, but in instructions from what it is by the clock.
+    static let byClock = "in instructions, then by the clock"
+
     func all() -> [Interaction] {
         let (first, second) = (survey.combined, survey.again)
         var found = Self.outcomes(first, second, "twice in instructions")
@@ -15,7 +18,7 @@ struct ChanceFindings: Sendable {
         }
         if let one = survey.byClock.first, let other = survey.byClock.last {
             found += Self.fresh(Self.outcomes(one, other, "twice by the clock"), found)
-            found += Self.fresh(Self.outcomes(first, one, "in instructions, then by the clock"), found)
+            found += Self.fresh(Self.outcomes(first, one, Self.byClock), found)
         }
         return found
     }

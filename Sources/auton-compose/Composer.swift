@@ -27,8 +27,7 @@ struct Composer: Sendable {
     func compose() async throws -> Composition {
         var survey = try await Survey.make(
             assembly, whole: whole, in: laboratory, orders: demand.orders, share: demand.share, allPairs: demand.allPairs)
-        var interactions = ChanceFindings(survey: survey).all()
-        let byChance = Set(interactions.map(\.test))
+        let chances = ChanceFindings(survey: survey).all()
         var findings = findings(in: survey)
         if survey.focus != nil, !findings.isEmpty {
             survey.focus = nil
@@ -36,9 +35,14 @@ struct Composer: Sendable {
             findings = self.findings(in: survey)
         }
         let blame = Blame(assembly: assembly, laboratory: laboratory, profiler: demand.profiler)
-        interactions += try await concurrently(findings.filter { !byChance.contains($0.interaction.test) }) {
+        let judged = try await concurrently(
+            findings.filter { finding in !chances.contains { $0.isDoubt(of: finding.interaction) } }
+        ) {
             try await blame.judge($0)
         }
+        // What is another by the clock is the same every time in instructions, and somebody is to blame for it.
+        let blamed = Set(judged.map(\.test))
+        var interactions = chances.filter { $0.configuration != ChanceFindings.byClock || !blamed.contains($0.test) } + judged
         interactions = Self.withoutEchoes(interactions)
         return Composition(
             commit: whole, tree: try await assembly.workspace.git.tree(of: whole),
@@ -75,5 +79,12 @@ struct Composer: Sendable {
         return rows.map {
             Composition.Configuration(name: $0, tests: $1.tests, failure: $1.failure, counts: $1.counts)
         }
+    }
+}
+
+extension Interaction {
+    /// Whether what differs by chance is what another finding goes by, a result or a number.
+    fileprivate func isDoubt(of finding: Interaction) -> Bool {
+        configuration != ChanceFindings.byClock && test == finding.test && (alone == combined) == (finding.cost != nil)
     }
 }
