@@ -30,7 +30,8 @@ struct Validate: AsyncParsableCommand {
             What the agent wrote runs in the sandbox only.
 
             INPUT: task/TASK.json and candidate/TASK.json of the mailbox. TASK is boot-002, for its newest attempt, or \
-            boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository; \
+            boot-002.1. With --commit any commit of the workspace, with --directory a kernel tree that is in no repository, \
+            whose own harness and tests are believed, since there is nothing to compare them with; \
             these need no mailbox. With --diff-only two commits of any repository (--repository, else the workspace, else \
             where you are), by the rules about the change alone: nothing is built, nothing is written there. \
             With --self-check a known-good kernel and known-bad mutants of it, each of which must be refused by \
