@@ -13,6 +13,9 @@ struct Arrangement: Hashable, Sendable {
     /// False: none, since tests may print anything: what the kernel's user sees.
     var runsTests = true
 
+    /// Whether the longest times with interrupts off are looked at, which takes a tenth more: they are compared with each other's in these.
+    var tellsMasked: Bool { countsInstructions && order == nil && beside == nil && suites.count != 1 }
+
     /// Whether it is one of those that pass whatever other threads do.
     static func mayRunBeside(_ test: String) -> Bool { test.contains(".beside_") }
 

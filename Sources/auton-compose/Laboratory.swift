@@ -162,7 +162,7 @@ actor Laboratory {
             boot.order = arrangement.order
             boot.beside = arrangement.beside
             boot.runsTests = arrangement.runsTests
-            if arrangement.countsInstructions { boot.processorWatch = try ProcessorWatch(of: image.path, on: boot.machine) }
+            if arrangement.tellsMasked { boot.processorWatch = try ProcessorWatch(of: image.path, on: boot.machine) }
             let made = boot
             // What fails by the clock while others have the machine, once more.
             let report = try await arrangement.countsInstructions ? made.run() : BootReport.believed { try await made.run() }.0

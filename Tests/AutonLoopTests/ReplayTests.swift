@@ -106,6 +106,13 @@ import Testing
         let other = try await auton("replay", "stopped")
         #expect(other.ending == .exited(1) && other.errors.text == "auton: the recorded tree is gone\n", "\(other.errors.text)")
 
+        // What was cut short is gone on with, and begun afresh once something is another that it goes by.
+        let marker = run.directory["\(place)/marker"]
+        try run.directory.write("\(place)/marker", "")
+        #expect(try await auton("replay", "stopped").ending == .exited(1) && Files.exists(marker))
+        try run.directory.write("runs/stopped/unfinished", "due\n")
+        #expect(try await auton("replay", "stopped").ending == .exited(1) && !Files.exists(marker))
+
         let mailbox = Mailbox(run.directory["\(place)/mailbox"])
         let main = try #require(try mailbox.find(Merge.self, "headers-001")).tree
         try run.directory.write("runs/stopped/tree", try await auton("status", "--tree").output.text)
