@@ -87,19 +87,31 @@ extension Agent {
         }
     }
 
-    /// The candidate of a recorded attempt, if its writes alone give the recorded tree.
+    /// The candidate of a recorded attempt, if its writes give the recorded tree, alone or with its commands.
     private func rehearse(_ task: TaskMessage, _ transport: any Transport, base: String, baseTree: String) async throws
         -> Candidate?
     {
         let path = mailbox.transcript(task.name)
         guard !Files.exists(path), let rehearsal = try Rehearsal(of: task, transport) else { return nil }
-        let tree = try await workspace.worktree(task.name, commit: base)
-        defer { try? tree.remove() }
-        _ = try await startFromEarlier(task, base: base, tree)
-        let directory = ConfinedDirectory(tree.root, writable: task.paths)
-        guard try await rehearsal.perform(in: tree, directory, workspace, baseTree: baseTree) else { return nil }
-        let provenance = try await rehearsal.keepTranscript(at: path)
-        return try await hand(in: task, rehearsal.ending, provenance, tree, base: base, baseTree: baseTree)
+        let directory = ConfinedDirectory(workspace.place(of: task.name), writable: task.paths)
+        for withCommands in [false, true] {
+            let tree = try await workspace.worktree(task.name, commit: base)
+            defer { try? tree.remove() }
+            _ = try await startFromEarlier(task, base: base, tree)
+            let isSame =
+                if withCommands {
+                    try await Sandbox(tree.root).enter { sandbox in
+                        try await rehearsal.perform(
+                            in: tree, directory, workspace, baseTree: baseTree, shell: IdleShell(sandbox, limits))
+                    }
+                } else {
+                    try await rehearsal.perform(in: tree, directory, workspace, baseTree: baseTree)
+                }
+            guard isSame else { continue }
+            let provenance = try await rehearsal.keepTranscript(at: path)
+            return try await hand(in: task, rehearsal.ending, provenance, tree, base: base, baseTree: baseTree)
+        }
+        return nil
     }
 
     private func openDependencies(of task: TaskMessage) throws -> [String] {
