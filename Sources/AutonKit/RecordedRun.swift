@@ -24,7 +24,21 @@ package struct RecordedRun: Sendable {
         guard let first = merges.first(where: { $0.baseTree == tree }) else {
             return merges.isEmpty ? try await workspace.main() : nil
         }
+        // A tree that no merge made, in the midst of the run: somebody changed the user's side between two of them.
+        if let before = try merge(before: first.task) { return try mailbox.find(Merge.self, before)?.commit }
         return try await start(before: first)
+    }
+
+    /// The task whose merge came before that of `task`, as the record of the stages has it; nil for the first, or if nothing is known.
+    private func merge(before task: String) throws -> String? {
+        let progress = recording.root.appending("progress.tsv")
+        guard Files.exists(progress) else { return nil }
+        let merged = try Files.readText(progress).split(separator: "\n").compactMap { line -> String? in
+            let words = line.split(separator: "\t", omittingEmptySubsequences: false)
+            guard words.count > 4, words[0] == "end", words[3] == "merge", words[4] == "0" else { return nil }
+            return AttemptID(String(words[2]))?.task
+        }
+        return merged.firstIndex(of: task).flatMap { $0 > 0 ? merged[$0 - 1] : nil }
     }
 
     /// Whether it was recorded before it was done, so that what has no outcome in it is left for whoever goes on.

@@ -45,6 +45,20 @@ import Testing
         return merge
     }
 
+    /// Somebody changed a protected file of the workspace between two merges.
+    @Test func aTreeThatNoMergeMadeComesAfterTheMergeBefore() async throws {
+        try recording.file(Self.merge("boot-003", tree: "then-3", baseTree: "then-2 and by hand"))
+        let ends = ["boot-001", "boot-002", "boot-003"].map { "end\t1\t\($0).1\tmerge\t0\t1.0\t\n" }
+        try directory.write(
+            "recording/progress.tsv", "run\t1\t\t\t0\t0\t\nend\t1\tboot-003.1\tmerge\t75\t1.0\t\n" + ends.joined())
+        #expect(try await !run.isTurn(of: "boot-003"))
+        _ = try await land("boot-001")
+        #expect(try await !run.isTurn(of: "boot-003"))
+        let second = try await land("boot-002")
+        #expect(try await run.isTurn(of: "boot-003"))
+        #expect(try await run.commit(for: "then-2 and by hand") == second)
+    }
+
     @Test func aTreeIsKnownByTheMergeThatMadeIt() async throws {
         let start = try await workspace.main()
         #expect(try await run.commit(for: "then-0") == start)
