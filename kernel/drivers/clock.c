@@ -1,5 +1,5 @@
-/* Time by the TSC, and each processor's one-shot timer by its APIC; the PIT tells how fast they are. See
- * spec/drivers.md, "clock".
+/* Time by the TSC, and each processor's one-shot timer by its APIC; a window of the PIT (pit.c) tells how fast they
+ * are. See spec/drivers.md, "clock" and "pit".
  *
  * Factors are 32.32 fixed point: what is multiplied by one is shifted right by 32 afterwards. */
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include "desc.h"
 #include "harness.h"
 #include "io.h"
-#include "panic.h"
+#include "pit.h"
 
 #define RFLAGS_IF (1u << 9)
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
@@ -22,27 +22,6 @@ enum { CPUID_FEATURES = 1, CPUID_TSC = 0x15 };
 
 enum { LVT_MASKED = 0x10000 };          /* bits 18:17 are 0: one-shot */
 enum { DIVIDE_BY_1 = 0xb };
-
-/* The PIT's channel 2: its gate and what it puts out are in the speaker's port. */
-enum { PIT_CHANNEL_2 = 0x42, PIT_CONTROL = 0x43, SPEAKER = 0x61 };
-enum { PIT_HZ = 1193182, PIT_COUNT = PIT_HZ / 500 };
-enum { PIT_2_BOTH_BYTES_MODE_0 = 0xb0 };        /* OUT is low until the count has run down */
-enum {
-	SPEAKER_GATE = 1, SPEAKER_ON = 2, SPEAKER_OUT = 0x20,
-	SPEAKER_WRITABLE = 0xf,         /* the others are status, to be written as 0 */
-};
-
-enum { WINDOWS = 100, WINDOWS_ENOUGH = 3, WINDOW_BLUR = 256 };
-enum { WINDOW_POLLS = 1000000 };        /* a read of the port takes 2 ns at least, on hardware 1 us */
-#define WINDOW_NS ((PIT_COUNT * NS_PER_S + PIT_HZ / 2) / PIT_HZ)
-
-/* What a window of the PIT looked like. */
-struct window {
-	uint64_t ticks;         /* of the TSC, from its first to its last reading */
-	uint64_t timed;         /* of these, what the APIC's timer ran for at least */
-	uint32_t apic;          /* ticks of the APIC's timer */
-	bool counts;            /* ticks and timed are close to each other */
-};
 
 /* Written by clock_init, before anything reads them. */
 static uint64_t tsc_start;
@@ -126,68 +105,6 @@ void clock_oneshot(uint64_t due_ns)
 
 /* ---- the rates ---- */
 
-/* Lets the PIT count for 2 ms and looks at both counters at either end. false: OUT was up at the first look, so that
- * either we were stopped for all of it or the PIT does not count. */
-static bool window_measure(struct window *w)
-{
-	const uint64_t flags = interrupts_off();
-	const uint8_t speaker = inb(SPEAKER) & SPEAKER_WRITABLE;
-	uint64_t first, begun, ending, last;
-	unsigned polls = 0;
-	bool out;
-
-	timer_set(LVT_MASKED | VEC_TIMER, 0);
-	outb(SPEAKER, (speaker & ~SPEAKER_ON) | SPEAKER_GATE);
-	outb(PIT_CONTROL, PIT_2_BOTH_BYTES_MODE_0);
-	outb(PIT_CHANNEL_2, PIT_COUNT & 0xff);
-	first = tsc_read();
-	apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
-	outb(PIT_CHANNEL_2, PIT_COUNT >> 8);    /* now it counts */
-	begun = tsc_read();
-	do {
-		ending = tsc_read();
-		out = inb(SPEAKER) & SPEAKER_OUT;
-	} while (++polls < WINDOW_POLLS && !out);
-	w->apic = UINT32_MAX - apic_read(APIC_TIMER_CURRENT);
-	last = tsc_read();
-	apic_write(APIC_TIMER_INITIAL, 0);
-	outb(SPEAKER, speaker);
-	interrupts_restore(flags);
-
-	if (!out)
-		panic("clock_init: the PIT does not count");
-	w->ticks = last - first;
-	w->timed = ending - begun;
-	w->counts = w->ticks - w->timed <= w->ticks / WINDOW_BLUR;
-	return polls > 1;
-}
-
-/* The shorter of two windows is the better one, we were stopped for less of it; one that counts is better than any that
- * does not. */
-static bool window_better(const struct window *a, const struct window *b)
-{
-	return a->counts != b->counts ? a->counts : a->ticks < b->ticks;
-}
-
-static struct window window_best(void)
-{
-	struct window best = { .ticks = UINT64_MAX };
-	unsigned counted = 0;
-
-	for (unsigned i = 0; i < WINDOWS && counted < WINDOWS_ENOUGH; i++) {
-		struct window w;
-
-		if (!window_measure(&w))
-			continue;
-		counted += w.counts;
-		if (window_better(&w, &best))
-			best = w;
-	}
-	if (best.ticks == UINT64_MAX)
-		panic("clock_init: the PIT does not count");
-	return best;
-}
-
 static void cpuid(uint32_t leaf, uint32_t *a, uint32_t *b, uint32_t *c)
 {
 	uint32_t d;
@@ -199,7 +116,7 @@ static void cpuid(uint32_t leaf, uint32_t *a, uint32_t *b, uint32_t *c)
 
 /* By what the processor says, the machine below it, or else the PIT. A leaf above the highest one shows something
  * else; 0x40000000 is one where there is no machine below. */
-static uint64_t tsc_factor(const struct window *w)
+static uint64_t tsc_factor(const struct pit_window *w)
 {
 	uint32_t a, b, c;
 
@@ -218,23 +135,26 @@ static uint64_t tsc_factor(const struct window *w)
 				return (NS_PER_MS << 32) / a;
 		}
 	}
-	return (WINDOW_NS << 32) / w->ticks;
+	return (PIT_WINDOW_NS << 32) / w->ticks;        /* not 0: half a window at least, however blurred */
 }
 
 /* A one-shot must not be early by this clock: so the APIC timer's rate is by this clock too, and rather too high, as if
- * the timer had run only for as long as it certainly has. */
+ * the timer had run only for as long as it certainly has. In a blurred window that may be less than a nanosecond, for
+ * which 1 is taken. */
 void clock_init(void)
 {
 	static bool begun;
-	struct window w;
+	struct pit_window w;
+	uint64_t ran;
 
 	if (begun)
 		return;
 	begun = true;
 	apic_init();
-	w = window_best();
+	pit_window(&w);
 	ns_per_tsc = tsc_factor(&w);
-	apic_per_ns = ((uint64_t)w.apic << 32) / scale(w.timed, ns_per_tsc);
+	ran = scale(w.timed, ns_per_tsc);
+	apic_per_ns = ((uint64_t)w.apic << 32) / (ran ? ran : 1);
 	tsc_start = tsc_read();
 }
 INIT(INIT_DEVICES, clock_init);
