@@ -34,9 +34,8 @@ package struct RecordedRun: Sendable {
         let progress = recording.root.appending("progress.tsv")
         guard Files.exists(progress) else { return nil }
         let merged = try Files.readText(progress).split(separator: "\n").compactMap { line -> String? in
-            let words = line.split(separator: "\t", omittingEmptySubsequences: false)
-            guard words.count > 4, words[0] == "end", words[3] == "merge", words[4] == "0" else { return nil }
-            return AttemptID(String(words[2]))?.task
+            guard let line = ProgressLine(line), !line.isStart, line.stage == "merge", line.status == 0 else { return nil }
+            return AttemptID(line.subject)?.task
         }
         return merged.firstIndex(of: task).flatMap { $0 > 0 ? merged[$0 - 1] : nil }
     }

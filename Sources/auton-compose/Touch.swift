@@ -45,7 +45,7 @@ struct Touch: Sendable {
 
     /// What more parts than these have in common does not bring two of them together: pairs would grow with the square
     /// of the parts.
-    static let most = 8
+    static let most = 4
 
     /// The pairs of parts, by their places, that touch each other: one changes a file that the other changes, names what the
     /// other changes, or names something that few others do.

@@ -3,36 +3,14 @@ import FoundationEssentials
 import Glibc
 import SystemPackage
 
-/// One line of `log/progress`, tab-separated: what (start, end; run, when a loop begins), when (seconds since 1970),
-/// attempt, stage, exit status, seconds, words.
-struct ProgressLine {
-    var isStart: Bool
-    var time: Double
-    var subject: String
-    var stage: String
-    var status: Int
-    var seconds: Double
-    var words: String
-
-    init?(_ line: Substring) {
-        let fields = line.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
-        guard fields.count == 7, fields[0] != "run", let time = Double(fields[1]) else { return nil }
-        isStart = fields[0] == "start"
-        self.time = time
-        subject = fields[2]
-        stage = fields[3]
-        status = Int(fields[4]) ?? 0
-        seconds = Double(fields[5]) ?? 0
-        words = fields[6]
-    }
-
+extension ProgressLine {
     var text: String {
         let mark = isStart ? "…" : status == 0 ? "✓" : status == 1 ? "✗" : status == 75 ? "~" : "!"
         let time = isStart ? "" : " \(Self.rounded(seconds)) s"
         return "\(mark) \(pad(subject, 14)) \(pad(stage, 8))\(time)\(words.isEmpty ? "" : "  \(words)")"
     }
 
-    static func rounded(_ seconds: Double) -> String {
+    private static func rounded(_ seconds: Double) -> String {
         let tenths = Int((seconds * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)"
     }

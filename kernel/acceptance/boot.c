@@ -398,12 +398,10 @@ KTEST(boot, modules)
 KTEST(boot, start_cost)
 {
 	enum { CEILING = 3000000 };
-	char word[8];
 	uint64_t cost = harness_ready_ticks - harness_level_ticks[INIT_DEVICES] - harness_level_ticks[INIT_SMP];
 
 	/* Elsewhere there is nothing to say: ticks are time there, or a loader's. */
-	if (fw_cfg_string("opt/auton/count", word, sizeof word) == FW_CFG_ABSENT || fw_cfg_number(FW_CFG_KERNEL_SIZE, 4) == 0 ||
-	    fw_cfg_number(FW_CFG_RAM_SIZE, 8) > 128ull << 20)
+	if (!harness_counting() || fw_cfg_number(FW_CFG_KERNEL_SIZE, 4) == 0 || fw_cfg_number(FW_CFG_RAM_SIZE, 8) > 128ull << 20)
 		return;
 	ktest_note("instructions", cost);
 	KASSERT(cost <= CEILING);

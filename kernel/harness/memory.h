@@ -94,14 +94,6 @@ static inline void with_root(paddr_t root, void (*fn)(void *), void *arg)
 
 /* ---- what it costs ---- */
 
-/* Whether ticks are instructions in this boot. */
-static inline bool memory_counting(void)
-{
-	char word[8];
-
-	return fw_cfg_string("opt/auton/count", word, sizeof word) != FW_CFG_ABSENT;
-}
-
 /* Whether kmalloc looks for mistakes in this boot, which takes longer: the command line holds the word slab.debug. */
 static inline bool memory_debugging(void)
 {

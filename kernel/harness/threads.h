@@ -17,15 +17,6 @@ enum { MS = 1000000, US = 1000 };
 #define LONG (4000ull * MS)             /* what takes so long does not come any more */
 enum { TRIES = 5 };                     /* for what one unlucky moment of the machine below may spoil, and a wrong kernel always does */
 
-static inline bool counting(void)
-{
-	static int is = -1;
-
-	if (is < 0)
-		is = memory_counting();
-	return is;
-}
-
 /* Uses its processor's time up to the next interrupt, as if it computed, but the machine below has others to run meanwhile. */
 static inline void burn(void)
 {

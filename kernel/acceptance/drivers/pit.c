@@ -10,13 +10,6 @@
 
 enum { IF = 1 << 9, SPEAKER = 0x61, WRITABLE = 0xf, LVT_MASKED = 1 << 16, TRIES = 100, ALIKE = 10 };
 
-static bool counting(void)
-{
-	char word[8];
-
-	return fw_cfg_string("opt/auton/count", word, sizeof word) != FW_CFG_ABSENT;
-}
-
 /* Whoever has the timer looks at the clock when it fires, and asks again: so it fires at once. */
 static bool measure(struct pit_window *w)
 {
@@ -41,7 +34,7 @@ static uint64_t apart(uint64_t a, uint64_t b)
 /* In the clock's nanoseconds, by what clock and counter do around it. */
 KTEST(drivers, pit_window)
 {
-	const unsigned tries = counting() ? 1 : TRIES;
+	const unsigned tries = harness_counting() ? 1 : TRIES;
 	uint64_t best = UINT64_MAX;
 
 	for (unsigned i = 0; i < tries && best > PIT_WINDOW_NS / 100; i++) {
@@ -65,7 +58,7 @@ KTEST(drivers, pit_alike)
 {
 	uint64_t shortest = UINT64_MAX, longest = 0;
 
-	if (!counting())
+	if (!harness_counting())
 		return;
 	for (unsigned i = 0; i < ALIKE; i++) {
 		struct pit_window w;
@@ -81,7 +74,7 @@ KTEST(drivers, pit_alike)
 /* QEMU's timer counts nanoseconds, and its time stamp counter too where instructions are counted. */
 KTEST(drivers, pit_timer)
 {
-	const unsigned tries = counting() ? 1 : TRIES;
+	const unsigned tries = harness_counting() ? 1 : TRIES;
 	bool good = false;
 
 	for (unsigned i = 0; i < tries && !good; i++) {
@@ -93,7 +86,7 @@ KTEST(drivers, pit_timer)
 		KASSERT(w.timed <= w.ticks + w.blur / 2);
 		KASSERT(w.timed + w.blur >= w.ticks);
 		KASSERT(w.apic > 0);
-		good = !counting() || (w.apic >= w.timed && w.apic <= w.ticks + w.blur);
+		good = !harness_counting() || (w.apic >= w.timed && w.apic <= w.ticks + w.blur);
 	}
 	KASSERT(good);
 }
@@ -138,7 +131,7 @@ KTEST(boot, start_whole)
 	enum { CEILING = 3000000 };
 
 	/* Elsewhere ticks are time, or a loader's. */
-	if (!counting() || fw_cfg_number(FW_CFG_KERNEL_SIZE, 4) == 0 || fw_cfg_number(FW_CFG_RAM_SIZE, 8) > 128ull << 20 || cpu_count() > 1)
+	if (!harness_counting() || fw_cfg_number(FW_CFG_KERNEL_SIZE, 4) == 0 || fw_cfg_number(FW_CFG_RAM_SIZE, 8) > 128ull << 20 || cpu_count() > 1)
 		return;
 	ktest_note("instructions", harness_ready_ticks);
 	KASSERT(harness_ready_ticks > 0);

@@ -827,7 +827,7 @@ KTEST(mm, frame_cost)
 	enum { CEILING = 120 };
 	uint64_t cost;
 
-	if (!memory_counting())
+	if (!harness_counting())
 		return;
 	cost = ticks_each(alloc_free);
 	ktest_note("instructions", cost);

@@ -154,7 +154,7 @@ KTEST(mm, magazine_cost)
 
 	if (memory_debugging())
 		KSKIP("slab.debug is on");
-	if (!memory_counting())
+	if (!harness_counting())
 		return;
 	cost = ticks_each(malloc_free);
 	ktest_note("instructions", cost);

@@ -795,7 +795,7 @@ KTEST(mm, map_cost)
 	enum { CEILING = 250 };
 	uint64_t cost;
 
-	if (!memory_counting())
+	if (!harness_counting())
 		return;
 	KASSERT(cost_begin());
 	cost = ticks_each(map_unmap);

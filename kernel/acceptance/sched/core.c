@@ -74,8 +74,8 @@ static bool fair_turns(enum sched_class cls, uint64_t slice)
 		all += run[i];
 		right &= run[i] >= EACH * (SLICE_INTERACTIVE_NS - SLICE_MIN_NS);        /* no turn is shorter, aged or not */
 	}
-	right &= !counting() || within(all / EQUALS, EACH * slice, 2);
-	for (unsigned i = 0; i < EQUALS && counting(); i++)
+	right &= !harness_counting() || within(all / EQUALS, EACH * slice, 2);
+	for (unsigned i = 0; i < EQUALS && harness_counting(); i++)
 		right &= within(run[i], all / EQUALS, 2);
 	return right;
 }
@@ -168,7 +168,7 @@ static bool fair_everywhere(void)
 			const uint64_t run = turns[c].of[from[c] + i + 2 * (n - 1)].run - turns[c].of[from[c] + i].run;
 
 			right &= run >= (n - 1) * (SLICE_INTERACTIVE_NS - SLICE_MIN_NS);
-			right &= !counting() || within(run, (n - 1) * SLICE_NORMAL_NS, 2);
+			right &= !harness_counting() || within(run, (n - 1) * SLICE_NORMAL_NS, 2);
 		}
 	}
 	return right && owned == (1ull << 2 * cpu_count()) - 1;
@@ -244,7 +244,7 @@ KTEST(sched, thread_no_starvation)
 		const unsigned at = turn_after(from, OTHERS);
 
 		least = at - from < least ? at - from : least;  /* one that was over before it could be told makes two of them one */
-		if (counting())
+		if (harness_counting())
 			KASSERT(turns[0].of[at].at - (from ? turns[0].of[from - 1].at : begin) <= MOST * MS);
 		from = at + 1;
 	}
@@ -301,7 +301,7 @@ KTEST(sched, thread_boost_bounded)
 		const uint64_t gap = turns[0].of[at].at - turns[0].of[from].at;
 
 		best = gap < best ? gap : best;
-		if (counting())
+		if (harness_counting())
 			KASSERT(gap <= 400 * MS);
 		from = at;
 	}
@@ -358,7 +358,7 @@ static unsigned good_messages(unsigned tries, unsigned wanted, unsigned cpu, boo
 		thread_park(BOOST_GAP_NS + harness_random(&seed) % (3 * MS));
 		if (timer_arm(&message.timer, clock_ns() + 300 * US, send_message, NULL) != 0 || !reaches(&message.received, sent + 1))
 			*lost = true;
-		else if (counting())
+		else if (harness_counting())
 			*lost = message.came - message.sent > 100 * US;
 		if (cpu == 0)
 			good += !*lost && message.came - message.sent <= 100 * US;
@@ -628,7 +628,7 @@ KTEST(sched, thread_steal)
 	KASSERT(made);
 	KASSERT(spread);
 	KASSERT(all);
-	if (counting())
+	if (harness_counting())
 		KASSERT(took <= 50 * MS);
 }
 
@@ -734,7 +734,7 @@ static void off_and_on(void *arg)
 	while (high_ran == after_last && clock_ns() - begin < LONG)
 		relax();
 	after_unlock = high_ran;
-	off_wrong += counting() && clock_ns() - begin > 200 * US;
+	off_wrong += harness_counting() && clock_ns() - begin > 200 * US;
 }
 
 static bool switch_is_due(void)
@@ -811,7 +811,7 @@ KTEST(sched, yield_cost)
 	enum { CEILING = 200 };
 	uint64_t once, cost;
 
-	if (!counting() || cpu_count() > 1)
+	if (!harness_counting() || cpu_count() > 1)
 		return;                                         /* with more the others have to be looked at, too */
 	yields_take(1);
 	once = yields_take(1000);

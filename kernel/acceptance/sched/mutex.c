@@ -74,7 +74,7 @@ KTEST(sched, mutex_exclusion)
 
 	clear();
 	total = inside = intruders = 0;
-	until = clock_ns() + (counting() ? 10 * LONG : 200 * MS);
+	until = clock_ns() + (harness_counting() ? 10 * LONG : 200 * MS);
 	for (unsigned i = 0; i < THREADS; i++) {
 		done[i] = 0;
 		t[i] = start("increments", i % 2 ? CLASS_NORMAL : CLASS_INTERACTIVE, 1ull << i % cpu_count(), increment, i);
@@ -88,7 +88,7 @@ KTEST(sched, mutex_exclusion)
 	}
 	KASSERT_EQ(intruders, 0);
 	KASSERT_EQ(total, all);
-	if (counting())
+	if (harness_counting())
 		KASSERT_EQ(total, THREADS * INCREMENTS);
 	KASSERT(m[0].owner == NULL);
 	KASSERT(thread_locks(thread_current())->held == NULL);
@@ -231,7 +231,7 @@ KTEST(sched, mutex_inversion)
 		KASSERT_EQ(failed, 0);
 	}
 	KASSERT_EQ(others, 0);
-	if (counting())
+	if (harness_counting())
 		KASSERT(took <= (SECTION_MS + 2) * MS);
 }
 

@@ -126,7 +126,7 @@ KTEST(sched, switch_cost)
 	enum { CEILING = 40 };
 	uint64_t cost;
 
-	if (!memory_counting())
+	if (!harness_counting())
 		return;
 	cost = ticks_each(there_and_back);
 	ktest_note("instructions", cost);

@@ -394,7 +394,7 @@ KTEST(sched, syscall_cost)
 	enum { CEILING = 150 };
 	uint64_t begin, once, twice, cost;
 
-	if (!counting())
+	if (!harness_counting())
 		return;
 	null_calls(1);
 	begin = harness_ticks();
