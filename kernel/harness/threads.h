@@ -23,10 +23,14 @@ static inline void burn(void)
 	__asm__ volatile("sti; hlt" : : : "memory");
 }
 
-/* So that a thread may be the one that is waited for. */
+/* So that a thread may be the one that is waited for. On one processor there is none to give a turn to, and a virtual machine takes a
+ * microsecond to find that out. */
 static inline void relax(void)
 {
-	__asm__ volatile("pause" : : : "memory");
+	if (cpu_count() > 1)
+		__asm__ volatile("pause" : : : "memory");
+	else
+		__asm__ volatile("" : : : "memory");
 }
 
 static inline struct thread *start(const char *name, enum sched_class cls, uint64_t affinity, void (*fn)(void *), uint64_t arg)

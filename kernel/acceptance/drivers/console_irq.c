@@ -9,11 +9,9 @@ enum { LOOP = 0x10, LINE = 0x0b, DATA_READY = 0x01, THR_EMPTY = 0x20, ALL_SENT =
 
 static bool wait_for(uint8_t bits, uint8_t wanted)
 {
-	for (unsigned i = 0; i < SPINS; i++) {
+	for (unsigned i = 0; i < SPINS; i++)
 		if ((harness_inb(LSR) & bits) == wanted)
 			return true;
-		__asm__ volatile("pause" : : : "memory");
-	}
 	return false;
 }
 
