@@ -16,8 +16,8 @@ struct AutonCompose: AsyncParsableCommand {
             together and looked at in the same way, with no mailbox.
 
             Booted are: every change on what it was made on; every suite alone; everything together, twice in instructions and twice \
-            by the clock; everything in other orders of tests and init functions; and pairs of changes that touch each other. Compared \
-            are results and exact instruction counts, and of the whole kernel the image's sections, what it takes to boot and what the \
+            by the clock; everything in other orders of tests and init functions; and everything without a change that touches two others, \
+            which may be well only in its company. Compared are results and exact instruction counts, and of the whole kernel the image's sections, what it takes to boot and what the \
             kernel tells of itself.
 
             OUTPUT: a table on standard output: every test and benchmark in the boot of the change that brought it, in that of its suite, \
@@ -32,7 +32,7 @@ struct AutonCompose: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("A commit or branch of the workspace, or several to put together.", valueName: "rev"))
     var commits = ["main"]
 
-    @Flag(help: "Boot every two changes together, also those that do not touch each other.")
+    @Flag(help: "Boot every two changes together, in place of everything without one that touches them.")
     var allPairs = false
 
     @Flag(help: "Print the message that is filed.")

@@ -11,7 +11,7 @@ struct Composer: Sendable {
         var share: Double
         /// How many other orders the tests are run in.
         var orders: Int
-        /// Pairs also of parts that do not touch each other.
+        /// Every two parts together, in place of leaving out those that may hide something.
         var allPairs: Bool
         /// The source of QEMU's plugin that counts instructions by function.
         var profiler: FilePath
@@ -75,7 +75,7 @@ struct Composer: Sendable {
         rows += zip(assembly.parts.map(\.name), survey.parts)
         rows += survey.orders.map { ("order \($0.name)", $0.observation) }
         rows += survey.besides.map { ("beside \($0.seed)", $0.observation) }
-        rows += survey.pairs.map { ($0.name, $0.observation) }
+        rows += survey.subsets.map { ($0.name, $0.observation) }
         return rows.map {
             Composition.Configuration(name: $0, tests: $1.tests, failure: $1.failure, counts: $1.counts)
         }

@@ -5,7 +5,7 @@ struct OutcomeFindings: Sendable {
     let survey: Survey
     let laboratory: Laboratory
 
-    /// In one boot with everything, in other orders, with two parts only, and the suites by themselves. What shows in
+    /// In one boot with everything, in other orders, with some of the parts, and the suites by themselves. What shows in
     /// the first is not told again of the others.
     func all() -> [Finding] {
         let parts = survey.assembly.parts
@@ -23,10 +23,9 @@ struct OutcomeFindings: Sendable {
                 configuration: "beside others (seed \(beside.seed))")
             found += differences.without(found)
         }
-        for pair in survey.pairs {
+        for subset in survey.subsets {
             let differences = differences(
-                in: pair.observation, of: pair.commit, among: survey.assembly.closure(of: pair.parts),
-                configuration: "with \(pair.name)")
+                in: subset.observation, of: subset.commit, among: subset.parts, configuration: subset.name)
             found += differences.without(found)
         }
         return found

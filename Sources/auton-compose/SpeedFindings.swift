@@ -40,10 +40,10 @@ struct SpeedFindings: Sendable {
     func all() -> [Finding] {
         var found = more(Self.instructions(share), in: survey.combined, of: survey.whole, among: survey.assembly.parts)
         for suite in survey.suites { found += slower(thanIn: suite.observation, suite.name).without(found) }
-        for pair in survey.pairs {
-            let parts = survey.assembly.closure(of: pair.parts)
+        for subset in survey.subsets {
             found += more(
-                Self.instructions(share), in: pair.observation, of: pair.commit, among: parts, configuration: "with \(pair.name)"
+                Self.instructions(share), in: subset.observation, of: subset.commit, among: subset.parts,
+                configuration: subset.name
             )
             .without(found)
         }

@@ -4,14 +4,14 @@ import AutonMessages
 
 /// All that is booted before anything is compared.
 struct Survey: Sendable {
-    /// Two parts on the base, and with them others that have nothing to do with these.
-    struct Pairs: Sendable {
-        var pairs: [[Part]]
+    /// Some of the parts on the base.
+    struct Subset: Sendable {
+        /// Says which: `with a + b`, `without c`.
+        var name: String
+        /// With all that they need.
+        var parts: [Part]
         var commit: String
         var observation: Observation
-
-        var parts: [Part] { pairs.flatMap(\.self) }
-        var name: String { pairs.map { $0.map(\.name).joined(separator: " + ") }.joined(separator: ", ") }
     }
 
     let assembly: Assembly
@@ -35,7 +35,7 @@ struct Survey: Sendable {
     var orders: [(name: String, observation: Observation)] = []
     /// The whole with its suites beside one another, by seeds; none if its tests cannot run so.
     var besides: [(seed: Int, observation: Observation)] = []
-    var pairs: [Pairs] = []
+    var subsets: [Subset] = []
 
     /// Where a test or benchmark is seen alone: on the base, or on the part that brought it.
     struct Home: Sendable {
@@ -65,7 +65,7 @@ extension Survey {
     /// - Parameters:
     ///   - orders: how many other orders; the first is the reverse, the others are seeded with their number.
     ///   - share: per cent that something may take more in company.
-    ///   - allPairs: also of parts that do not touch each other.
+    ///   - allPairs: every two parts together, in place of leaving out those that may hide something.
     static func make(
         _ assembly: Assembly, whole: String, in laboratory: Laboratory, orders: Int, share: Double, allPairs: Bool
     ) async throws -> Survey {
@@ -79,7 +79,7 @@ extension Survey {
         }
         let others = orders > 0 ? ["reverse"] + (1..<orders).map(String.init) : []
         async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
-        async let pairs = pairs(assembly, whole: whole, in: laboratory, all: allPairs)
+        async let subsets = subsets(assembly, whole: whole, in: laboratory, allPairs: allPairs)
         (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
         survey.focus = try await focus(survey, share: share, in: laboratory)
         let asked = survey
@@ -87,7 +87,7 @@ extension Survey {
         let suites = survey.combined.suites
         let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
         survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
-        ((survey.parts, survey.grounds), survey.pairs) = try await (parts, pairs)
+        ((survey.parts, survey.grounds), survey.subsets) = try await (parts, subsets)
         let seeds = try await canRunBeside(survey.combined.tests, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
         let beside = try await concurrently(seeds) { try await laboratory.observe(whole, Arrangement(beside: $0)) }
         survey.besides = zip(seeds, beside).map { (seed: $0, observation: $1) }

@@ -214,31 +214,34 @@ import Testing
         #expect(tests["llm-001"] == [base[0], "llm.takes"])
     }
 
-    /// A pair that touches, and another that has nothing to do with it: one boot shows that both are clean, or which is not.
-    @Test(arguments: [false, true]) func pairsShareABoot(guilty: Bool) async throws {
+    /// Two that do not go together, and a third that hides it; and three that have nothing to do with these, and are left out with them.
+    @Test(arguments: [false, true]) func whatHidesIsLeftOut(guilty: Bool) async throws {
         let workspace = try await workspace()
         func base(_ name: String) -> [String: String] {
             ["lib/\(name).c": "int \(name)(int n);\nint \(name)(int n) { static int sum; return sum += n; }\n"]
         }
-        func user(_ suite: String, of name: String, _ most: Int) -> [String: String] {
+        func user(_ suite: String, of name: String, _ n: Int, _ most: Int) -> [String: String] {
             [
                 "\(suite)/u.c":
-                    "#include \"harness.h\"\nextern int \(name)(int n);\nKTEST(\(suite), u) { KASSERT(\(name)(1) <= \(most)); }\n"
+                    "#include \"harness.h\"\nextern int \(name)(int n);\nKTEST(\(suite), u) { KASSERT(\(name)(\(n)) <= \(most)); }\n"
             ]
         }
         let main = try await workspace.commit(
             base("one").merging(base("two")) { $1 }.mapValues { $0 }, on: workspace.main())
         try await workspace.moveMain(to: main)
+        // By their names, one test comes after the other.
         for (name, files) in [
-            ("a", user("ipc", of: "one", 2)), ("b", user("llm", of: "one", 2)), ("c", user("nl", of: "two", 2)),
-            ("d", user("sched", of: "two", guilty ? 1 : 2)), ("e", ["hv/e.c": Self.innocent("hv")]),
+            ("a", user("hv", of: "one", 1, 2)), ("b", user("ipc", of: "one", -1, 9)),
+            ("c", user("nl", of: "one", 1, guilty ? 1 : 2)),
+            ("d", user("drivers", of: "two", 1, 3)), ("e", user("llm", of: "two", 1, 3)), ("f", user("sched", of: "two", 1, 3)),
         ] {
             try await branch(name, files, on: main, in: workspace)
         }
-        let outcome = try await compose("a", "b", "c", "d", "e")
+        let outcome = try await compose("a", "b", "c", "d", "e", "f")
         #expect(outcome.status == (guilty ? 1 : 0), "\(outcome.output)")
-        // The base, the whole, five alone, and two pairs in one.
-        if !guilty { #expect(outcome.output.contains("\n8 builds, ")) }
-        #expect(outcome.output.contains("shown by c + d") == guilty)
+        // The base, the whole, six alone, and three without two.
+        if !guilty { #expect(outcome.output.contains("\n11 builds, "), "\(outcome.output)") }
+        #expect(outcome.output.contains("without b, e") == guilty, "\(outcome.output)")
+        #expect(outcome.output.contains("shown by a + c") == guilty, "\(outcome.output)")
     }
 }
