@@ -82,7 +82,30 @@ struct AddedTests {
                 return false
             }
             guard ["KASSERT", "KASSERT_EQ", "KASSERT_STREQ"].contains(words[index].text) else { return true }
-            return ConstantParser.inside(words[next...]).contains { $0.kind == .identifier && !constants.contains($0.text) }
+            let arguments = ConstantParser.inside(words[next...])
+            return arguments.contains { $0.kind == .identifier && !constants.contains($0.text) } && !alwaysHolds(arguments)
+        }
+    }
+
+    /// Whether one is compared with itself, or something with true or 1 for another choice.
+    private static func alwaysHolds(_ arguments: ArraySlice<Token>) -> Bool {
+        let compared = split(arguments, at: ",")
+        if compared.count == 2, compared[0].map(\.text) == compared[1].map(\.text),
+            !compared[0].contains(where: { $0.isPunctuator("(") })
+        {
+            return true
+        }
+        let choices = split(arguments, at: "||")
+        return choices.count > 1 && choices.contains { $0.count == 1 && ["true", "1"].contains($0[$0.startIndex].text) }
+    }
+
+    /// The pieces between those that stand in no brackets.
+    private static func split(_ words: ArraySlice<Token>, at separator: String) -> [ArraySlice<Token>] {
+        var depth = 0
+        return words.split(omittingEmptySubsequences: false) { word in
+            if ["(", "[", "{"].contains(where: word.isPunctuator) { depth += 1 }
+            if [")", "]", "}"].contains(where: word.isPunctuator) { depth -= 1 }
+            return depth == 0 && word.isPunctuator(separator)
         }
     }
 }

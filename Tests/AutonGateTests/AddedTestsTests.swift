@@ -14,7 +14,7 @@ import Testing
         "CHECK(1);",
         "ktest_fail(__FILE__, __LINE__, \"x\");", "twice();", "KASSERT(1 + 1 == N);", "if (x) return; KASSERT(f());",
         "\n#if 0\n#else\nKASSERT(f());\n#endif\n",
-        "while (x) { return; } KASSERT(f());",
+        "while (x) { return; } KASSERT(f());", "KASSERT_EQ(f(), f());", "KASSERT_EQ(a[0], a[1]);", "KASSERT(a || (b, 1));",
     ])
     func asserts(body: String) {
         let helpers = """
@@ -31,6 +31,7 @@ import Testing
         "KASSERT_STREQ(\"a\", \"a\");",
         "KASSERT(NULL == 0 && !false);", "\n#if 0\nKASSERT(f());\n#endif\n", "return;\nKASSERT(f());",
         "{ ; } return; KASSERT(f());", "f();", "(void)\"KASSERT(f())\";", "/* KASSERT(f()); */", "check();", "KASSERT;",
+        "KASSERT_EQ(a, a);", "KASSERT_STREQ(x->name, x->name);", "KASSERT(f() || 1);", "KASSERT(true || f(a, b));",
     ])
     func assertsNothing(body: String) {
         // What another file has by that name is not what is called.
