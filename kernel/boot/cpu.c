@@ -18,13 +18,14 @@ struct cpu *cpu_get(unsigned index)
 	return index < cpu_count() ? &cpus[index] : NULL;
 }
 
-/* Takes nothing: the index is used up by cpu_set_online only. */
+/* Takes nothing: the index is used up by cpu_set_online only. The processor starts when cpu_pause is `pause` already. */
 struct cpu *cpu_add(uint32_t apic_id)
 {
 	const unsigned index = cpu_count();
 
 	if (index == CPU_MAX)
 		return NULL;
+	cpu_pause_enable();
 	cpus[index] = (struct cpu){ .self = &cpus[index], .index = index, .apic_id = apic_id };
 	return &cpus[index];
 }

@@ -50,6 +50,10 @@ struct cpu *cpu_add(uint32_t apic_id);
 /* Sets online what cpu_add gave last; from then on it counts. No errors. For smp, as cpu_add. */
 void cpu_set_online(struct cpu *c);
 
+/* boot/pause.c. Another processor is about to start: from now on cpu_pause (io.h) is `pause`. Called by cpu_add, before
+ * it gives one; again: nothing. No errors. Any context. */
+void cpu_pause_enable(void);
+
 /* boot/smp.c. From INIT_SMP's end on. fn runs with interrupts off, on other processors in the interrupt VEC_CALL; it
  * must not call cpu_on_each or cpu_call. Both functions: not from interrupts, interrupts are on, no spin lock is held.
  * One call at a time, others wait. */

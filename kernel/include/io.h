@@ -1,7 +1,8 @@
-/* I/O ports, and the pause of a spin. One instruction each; no errors; may be called in any context. Ports 0x2f8-0x2ff,
+/* I/O ports, one instruction each, and the pause of a spin. No errors; may be called in any context. Ports 0x2f8-0x2ff,
  * 0x510-0x511 and 0xf4 are the harness's: the kernel does not touch them. The "memory" clobber keeps the compiler
  * from moving memory accesses across the instruction. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Writes 1 byte to the port. */
@@ -49,8 +50,14 @@ static inline uint32_t inl(uint16_t port)
 	return value;
 }
 
-/* `pause`, in every spin. */
+/* Whether cpu_pause is `pause`: from the first cpu_pause_enable (cpu.h) on. boot/pause.c. */
+extern bool cpu_pauses;
+
+/* In every spin: `pause` where another processor is there to take the turn, else nothing. Either way the compiler reads
+ * memory again, cpu_pauses too: that may change while somebody spins. */
 static inline void cpu_pause(void)
 {
-	__asm__ volatile("pause" : : : "memory");
+	__asm__ volatile("" : : : "memory");
+	if (cpu_pauses)
+		__asm__ volatile("pause" : : : "memory");
 }
