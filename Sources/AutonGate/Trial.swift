@@ -53,9 +53,10 @@ extension Checklist {
         let digest = try await Tools.digest(of: build.image)
         let isKnown = known?.image == digest
         let measure = { @Sendable in try await Measurement.take(of: build.image, seconds: limits.bootSeconds) }
+        let isBeside = !isKnown && !expectsFailure
         // Ended with this function if nobody asks for it.
-        async let begun = isKnown || expectsFailure ? nil : measure()
-        let others = OthersShare(), isBeside = !isKnown && !expectsFailure
+        async let begun = isBeside ? measure() : nil
+        let others = OthersShare()
         let watched = { @Sendable in
             try await isKnown
                 ? Boot(image: build.image, seconds: limits.bootSeconds).run()

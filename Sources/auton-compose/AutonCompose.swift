@@ -16,9 +16,9 @@ struct AutonCompose: AsyncParsableCommand {
             together and looked at in the same way, with no mailbox.
 
             Booted are: every change on what it was made on; every suite alone; everything together, twice in instructions and twice \
-            by the clock; everything in other orders of tests and init functions; and everything without a change that touches two others, \
-            which may be well only in its company. Compared are results and exact instruction counts, and of the whole kernel the image's sections, what it takes to boot and what the \
-            kernel tells of itself.
+            by the clock; everything in other orders of tests and init functions; and everything without a change that touches two \
+            others, which may be well only in its company. Compared are results and exact instruction counts, and of the whole kernel \
+            the image's sections, what it takes to boot and what the kernel tells of itself.
 
             OUTPUT: a table on standard output: every test and benchmark in the boot of the change that brought it, in that of its suite, \
             in other orders and with everything, and its instructions; the figures of the whole; below them the interactions found, each \
