@@ -5,8 +5,29 @@ import AutonModel
 package enum AgentEnding: Sendable, Equatable {
     /// By the closing tool, with its input.
     case finished(JSONValue)
-    /// Why it did not come to that.
-    case gaveUp(String)
+    /// It did not come to that.
+    case gaveUp(Surrender)
+}
+
+/// Why a conversation ended without its closing tool.
+package struct Surrender: Sendable, Equatable, CustomStringConvertible {
+    package var reason: String
+    /// What the model said in its last reply, which is often what stands in its way.
+    package var lastWords: String
+
+    /// In characters; of a longer reply these are the last.
+    fileprivate static let maxWords = 4000
+
+    package init(_ reason: String, lastWords: String = "") {
+        self.reason = reason
+        self.lastWords = lastWords
+    }
+
+    /// One line: the reason, and the begin of the last words.
+    package var description: String {
+        let words = lastWords.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        return words.isEmpty ? reason : "\(reason): \(words.count <= 200 ? words : "\(words.prefix(199))…")"
+    }
 }
 
 /// The agent: ask the model, do what it says, tell it what came of that, until it calls the closing tool.
@@ -41,7 +62,7 @@ package struct AgentLoop {
                 throw AutonError(
                     .badConfiguration, "the first request is too long for the model: \(error)", at: conversation.name)
             }
-            ending = .gaveUp("the conversation is too long for the model: \(error)")
+            ending = surrender("the conversation is too long for the model: \(error)")
         }
         try conversation.close()
         return ending
@@ -55,7 +76,7 @@ package struct AgentLoop {
         var silent = 0
         for turn in stride(from: 1, through: maxTurns, by: 1) {
             let response = try await conversation.send(news)
-            if response.stopReason == "refusal" { return .gaveUp("the model refused: \(response.text)") }
+            if response.stopReason == "refusal" { return surrender("the model refused") }
             let calls = response.toolUses
             let isCutOff = ["max_tokens", "model_context_window_exceeded"].contains(response.stopReason)
             var notes: [String] = []
@@ -77,7 +98,7 @@ package struct AgentLoop {
                 failed = failed || output.isError
                 results.append(.toolResult(ToolResult(toolUseID: call.id, content: output.text, isError: output.isError)))
                 guard circles.isThirdTime(call, output) else { continue }
-                if warned { return .gaveUp("going round in circles with \(call.name)") }
+                if warned { return surrender("going round in circles with \(call.name)") }
                 warned = true
                 notes.append(
                     "You have made the same call of \(call.name) three times with the same result. Try something else, or call \(closing.definition.name)."
@@ -88,7 +109,7 @@ package struct AgentLoop {
                 notes.append("Your reply was cut off at its token limit. Go on from where it stopped.")
             } else if calls.isEmpty {
                 silent += 1
-                if silent == 3 { return .gaveUp("three turns without a tool call") }
+                if silent == 3 { return surrender("three turns without a tool call") }
                 notes.append(
                     "Your reply called no tool, so nothing was done. Go on with the task; when it is done, call \(closing.definition.name)."
                 )
@@ -97,7 +118,12 @@ package struct AgentLoop {
             if left == 5 || left == 1 { notes.append("\(left) turn\(left == 1 ? "" : "s") left.") }
             news = ChatMessage(role: .user, content: results + notes.map(ContentBlock.text))
         }
-        return .gaveUp("the limit of \(maxTurns) turns is reached")
+        return surrender("the limit of \(maxTurns) turns is reached")
+    }
+
+    private func surrender(_ reason: String) -> AgentEnding {
+        let words = conversation.transcript.responses.last?.text ?? ""
+        return .gaveUp(Surrender(reason, lastWords: String(words.suffix(Surrender.maxWords))))
     }
 
     private func output(of call: ToolUse, afterFailure failed: Bool) async throws -> ToolOutput {

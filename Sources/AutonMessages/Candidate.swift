@@ -80,7 +80,7 @@ package struct Candidate: AttemptMessage {
     package var base: String
     package var baseTree: String
     package var outcome: Outcome
-    /// The agent's own words.
+    /// The agent's own words; of one that gave up first why, in a line.
     package var summary: String
     /// The benchmarks that it knows to be slower now; nil if it names none, and in messages older than the field.
     package var slower: [Justification]?

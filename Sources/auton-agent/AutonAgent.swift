@@ -77,7 +77,9 @@ struct AutonAgent: AsyncParsableCommand {
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)
             if role == .reviewer { return try report(try await agent.reviewInTurn(task)) }
             let candidate = try await agent.work(on: task)
-            if candidate.outcome == .gaveUp { complain("\(candidate.name) is not finished: \(candidate.summary)") }
+            if candidate.outcome == .gaveUp {
+                complain("\(candidate.name) is not finished: \(candidate.summary.prefix { $0 != "\n" })")
+            }
             if json { try printMessage(candidate) } else { print(candidate.branch) }
             return .done
         }

@@ -24,9 +24,15 @@ struct Finish: AgentTool {
                     ],
                 ],
             ],
-        ], optional: ["slower"])
+            "obstacle": [
+                "type": "string", "minLength": 1,
+                "description":
+                    "Only if the task cannot be done as it is told: what stands in its way, for who tries next or plans anew. The attempt then counts as given up.",
+            ],
+        ], optional: ["slower", "obstacle"])
 
     func call(_ input: JSONValue) async throws -> ToolOutput {
+        if input["obstacle"] != nil { return .ok("given up") }
         let refusals = try await refusals()
         return refusals.isEmpty
             ? .ok("handed in")

@@ -51,7 +51,7 @@ struct Rehearsal {
     }
 
     var ending: AgentEnding {
-        guard recorded.outcome == .finished else { return .gaveUp(recorded.summary) }
+        guard recorded.outcome == .finished else { return .gaveUp(Surrender(recorded.summary)) }
         var input: [String: JSONValue] = ["summary": .string(recorded.summary)]
         if let slower = recorded.slower {
             input["slower"] = .array(slower.map { ["bench": .string($0.bench), "why": .string($0.why)] })

@@ -34,8 +34,8 @@ extension Agent {
                     reviewer, role: .reviewer, task: text, tools: readingTools(ConfinedDirectory(tree.root)),
                     closing: SubmitReview(), baseTree: candidate.baseTree, transport: transport)
                 var review = try self.review(candidate, ending, provenance)
-                if case .gaveUp(let reason) = ending {
-                    complain("\(reviewer) came to no decision: \(reason)")
+                if case .gaveUp(let surrender) = ending {
+                    complain("\(reviewer) came to no decision: \(surrender)")
                     if let replay = transport as? ReplayTransport {
                         // It goes on as it went, also where it was recorded with one reviewer only.
                         if replay.has("\(name).review-\(number + 1)") { return nil }
@@ -43,7 +43,7 @@ extension Agent {
                     } else {
                         if number < maxAttempts { return nil }
                         review.undecided = number
-                        review.summary = "none of \(number) reviewers came to a decision, the last one: \(reason)"
+                        review.summary = "none of \(number) reviewers came to a decision, the last one: \(surrender)"
                     }
                 }
                 try mailbox.file(review)
@@ -58,9 +58,9 @@ extension Agent {
             task: candidate.task, attempt: candidate.attempt, commit: candidate.commit, decision: .changesRequested, summary: "",
             comments: [], provenance: provenance)
         switch ending {
-        case .gaveUp(let reason):
+        case .gaveUp(let surrender):
             // No decision is no approval.
-            review.summary = "the reviewer came to no decision: \(reason)"
+            review.summary = "the reviewer came to no decision: \(surrender)"
         case .finished(let input):
             review.decision = Review.Decision(rawValue: input["decision"]?.string ?? "") ?? .changesRequested
             review.summary = input["summary"]?.string ?? ""

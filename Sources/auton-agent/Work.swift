@@ -161,11 +161,13 @@ extension Agent {
         in task: TaskMessage, _ ending: AgentEnding, _ provenance: Provenance, _ worktree: Worktree, base: String,
         baseTree: String
     ) async throws -> Candidate {
-        let (outcome, summary, slower): (Candidate.Outcome, String, [Justification]?) =
+        let (surrender, input): (Surrender?, JSONValue) =
             switch ending {
-            case .finished(let input): (.finished, input["summary"]?.string ?? "", try Self.justifications(in: input))
-            case .gaveUp(let reason): (.gaveUp, reason, nil)
+            case .gaveUp(let surrender): (surrender, [:])
+            case .finished(let input):
+                (input["obstacle"]?.string.map { Surrender("the task cannot be done as it is told", lastWords: $0) }, input)
             }
+        let summary = surrender.map(Self.summary) ?? input["summary"]?.string ?? ""
         let tree = try await worktree.writeTree()
         let message = """
             \(task.title)
@@ -185,10 +187,15 @@ extension Agent {
         }
         let candidate = Candidate(
             task: task.task, attempt: task.attempt, branch: branch, commit: commit, tree: tree,
-            agentTree: try await workspace.agentTree(of: tree), base: base, baseTree: baseTree, outcome: outcome,
-            summary: summary, slower: slower, provenance: provenance)
+            agentTree: try await workspace.agentTree(of: tree), base: base, baseTree: baseTree,
+            outcome: surrender == nil ? .finished : .gaveUp, summary: summary, slower: try Self.justifications(in: input),
+            provenance: provenance)
         try mailbox.file(candidate)
         return candidate
+    }
+
+    private static func summary(_ surrender: Surrender) -> String {
+        surrender.reason + (surrender.lastWords.isEmpty ? "" : "\n\nIts last words:\n\(surrender.lastWords)")
     }
 
     private static func justifications(in input: JSONValue) throws -> [Justification]? {

@@ -93,7 +93,9 @@ struct AutonPlan: AsyncParsableCommand {
     }
 
     private func report(_ plan: Plan?, _ planner: Planner) throws {
-        for line in try planner.stuck() { complain(line) }
+        for (task, behind) in try planner.stuck() {
+            complain("\(task) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped")
+        }
         if let show {
             let graph = try planner.graph()
             switch show {

@@ -27,13 +27,19 @@ struct PlanCheck {
         return problems
     }
 
-    /// Where a role may write: in words, and the directories.
-    private func place(_ task: PlannedTask) -> (name: String, directories: [String]) {
-        switch task.role {
-        case .architect: ("include/", ["include/"])
-        case .tester: ("tests/", ["tests/"])
-        // What a subsystem takes over often needs a line in the one that had it before.
-        case .developer: ("the subsystems' directories", Self.subsystems.map { $0 + "/" })
+    /// Where a role may write: in words, and whether a path is there.
+    private func place(of role: Role) -> (name: String, holds: (String) -> Bool) {
+        switch role {
+        case .architect: ("include/", { $0.hasPrefix("include/") })
+        case .tester: ("tests/", { $0.hasPrefix("tests/") })
+        // What a subsystem takes over often needs a line in the one that had it before, or lands only together with its header.
+        case .developer:
+            (
+                "the subsystems' directories and the headers of include/",
+                { path in
+                    Self.subsystems.contains { path.hasPrefix($0 + "/") } || path.hasPrefix("include/") && path.hasSuffix(".h")
+                }
+            )
         }
     }
 
@@ -43,9 +49,8 @@ struct PlanCheck {
             problems.append("unknown subsystem \(task.subsystem) (there are \(Self.subsystems.joined(separator: ", ")))")
         }
         if task.paths.isEmpty { problems.append("has no paths, so it could write nothing") }
-        let place = place(task)
-        for path in task.paths
-        where path.split(separator: "/").contains("..") || !place.directories.contains(where: path.hasPrefix) {
+        let place = place(of: task.role)
+        for path in task.paths where path.split(separator: "/").contains("..") || !place.holds(path) {
             problems.append("path \(path) is outside \(place.name), where its role works")
         }
         let own = task.subsystem + "/"

@@ -40,7 +40,7 @@ struct Planner {
         if let done = plans.last(where: { $0.tasks == draft.tasks }) { return done }
         let problems =
             PlanCheck(existing: Set(plans.flatMap(\.tasks).map(\.id))).problems(in: draft.tasks)
-            + Self.problems(of: draft.amendments ?? [], new: draft.tasks, blocked: try blocked())
+            + Self.problems(of: draft.amendments ?? [], new: draft.tasks, hopeless: try blocked() + stuck().map(\.task))
         guard problems.isEmpty else {
             throw AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
         }
@@ -56,7 +56,7 @@ struct Planner {
         let plans = try plans()
         guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
         let board = try TaskBoard(mailbox)
-        let blocked = try blocked()
+        let (blocked, stuck) = (try blocked(), try stuck().map(\.task))
         let composition = try await openComposition(plans)
         if blocked.isEmpty && composition == nil { return nil }
         let existing = Set(board.tasks.map(\.id))
@@ -66,7 +66,7 @@ struct Planner {
             let nothingNew = draft.tasks.isEmpty && composition == nil
             // What was found once is to be found by a test from then on.
             let untested = composition != nil && !draft.tasks.contains { $0.role == .tester }
-            return (nothingNew ? [] : check.problems(in: draft.tasks)) + Self.problems(in: draft, blocked: blocked)
+            return (nothingNew ? [] : check.problems(in: draft.tasks)) + Self.problems(in: draft, blocked: blocked, stuck: stuck)
                 + (untested ? ["no tester task: what is wrong in company wants a test that fails as long as it is"] : [])
         }
         var request = "The goal:\n\n\(goal)\n\nThe tasks so far:\n\n\(try stateTable())\n"
@@ -94,10 +94,10 @@ struct Planner {
     }
 
     /// Tasks that can never start, each with what stands in its way.
-    func stuck() throws -> [String] {
+    func stuck() throws -> [(task: String, behind: [String])] {
         try TaskBoard(mailbox).states().compactMap { task, state in
             guard case .stuck(let behind) = state else { return nil }
-            return "\(task.id) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped"
+            return (task.id, behind)
         }
     }
 
@@ -148,8 +148,8 @@ struct Planner {
         ) { complain($0) }
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {
-        case .gaveUp(let reason):
-            throw AutonError(.refused, "the Manager made no plan: \(reason)")
+        case .gaveUp(let surrender):
+            throw AutonError(.refused, "the Manager made no plan: \(surrender)")
         case .finished(let input):
             let draft = try SubmitPlan.draft(from: input)
             let plan = Plan(
@@ -164,7 +164,9 @@ struct Planner {
     private func ending(of loop: AgentLoop, _ name: String, _ request: String) async throws -> AgentEnding {
         do {
             let ending = try await loop.run(task: request)
-            if case .gaveUp(let reason) = ending { mailbox.setAside("transcript/\(name).jsonl", because: reason, quietly: true) }
+            if case .gaveUp(let surrender) = ending {
+                mailbox.setAside("transcript/\(name).jsonl", because: surrender.reason, quietly: true)
+            }
             return ending
         } catch let error as AutonError where error.status == .refused {
             mailbox.setAside("transcript/\(name).jsonl", because: error.what, quietly: true)
@@ -179,19 +181,22 @@ struct Planner {
             try TaskBoard(mailbox).states().map { [$0.id, $0.role.rawValue, $1.summary(of: $0.id, held: []), $0.title] })
     }
 
-    /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else.
-    private static func problems(in draft: PlanDraft, blocked: [String]) -> [String] {
+    /// What is wrong with the amendments: every blocked task needs one, and they speak of nothing else than these and what is stuck
+    /// behind them.
+    private static func problems(in draft: PlanDraft, blocked: [String], stuck: [String]) -> [String] {
         let amendments = draft.amendments ?? []
         let unspoken = Set(blocked).subtracting(amendments.map(\.task)).sorted()
         return unspoken.map { "\($0) is blocked, and no amendment speaks of it" }
-            + problems(of: amendments, new: draft.tasks, blocked: blocked)
+            + problems(of: amendments, new: draft.tasks, hopeless: blocked + stuck)
     }
 
-    private static func problems(of amendments: [Amendment], new tasks: [PlannedTask], blocked: [String]) -> [String] {
+    private static func problems(of amendments: [Amendment], new tasks: [PlannedTask], hopeless: [String]) -> [String] {
         let new = Set(tasks.map(\.id))
         var problems: [String] = []
         for amendment in amendments {
-            if !blocked.contains(amendment.task) { problems.append("\(amendment.task) is not blocked, so it cannot be amended") }
+            if !hopeless.contains(amendment.task) {
+                problems.append("\(amendment.task) is neither blocked nor stuck behind one that is, so it cannot be amended")
+            }
             for replacement in amendment.replacements where !new.contains(replacement) {
                 problems.append("\(amendment.task): its replacement \(replacement) is not among the new tasks")
             }

@@ -74,7 +74,8 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
 
     private static let amendments: JSONValue = [
         "type": "array",
-        "description": "One for each blocked task.",
+        "description":
+            "One for each blocked task, and for what was to come after it if that is no longer wanted as it is planned.",
         "items": [
             "type": "object", "additionalProperties": false, "required": ["task", "replacements", "reason"],
             "properties": [

@@ -126,12 +126,12 @@ import Testing
         let run = try await self.run(Array(repeating: reply(echo("a")), count: 9))
         let warning = "You have made the same call of echo three times with the same result. Try something else, or call finish."
         #expect(run.news == [["a"], ["a"], ["a", warning]])
-        #expect(run.ending == .gaveUp("going round in circles with echo"))
+        #expect(run.ending == .gaveUp(Surrender("going round in circles with echo")))
     }
 
     @Test func aSecondCircleIsNotWarnedOf() async throws {
         let run = try await self.run(["a", "a", "a", "b", "b", "b", "c"].map { reply(echo($0)) })
-        #expect(run.ending == .gaveUp("going round in circles with echo"))
+        #expect(run.ending == .gaveUp(Surrender("going round in circles with echo")))
         #expect(run.asked == 6)
     }
 
@@ -145,20 +145,20 @@ import Testing
     @Test func theTurnLimitIsAnnouncedAndKept() async throws {
         let run = try await self.run((1...9).map { reply(echo("\($0)")) }, turns: 7)
         #expect(run.news == [["1"], ["2", "5 turns left."], ["3"], ["4"], ["5"], ["6", "1 turn left."]])
-        #expect(run.ending == .gaveUp("the limit of 7 turns is reached"))
+        #expect(run.ending == .gaveUp(Surrender("the limit of 7 turns is reached")))
         #expect(run.asked == 7)
     }
 
     @Test(arguments: [0, -1])
     func withoutTurnsNothingIsAsked(_ turns: Int) async throws {
         let run = try await self.run([reply(finish)], turns: turns)
-        #expect(run.ending == .gaveUp("the limit of \(turns) turns is reached"))
+        #expect(run.ending == .gaveUp(Surrender("the limit of \(turns) turns is reached")))
         #expect(run.asked == 0)
     }
 
     @Test func aRefusalEndsIt() async throws {
         let run = try await self.run([reply(echo("a")), reply(text: "I will not.", stopReason: "refusal")])
-        #expect(run.ending == .gaveUp("the model refused: I will not."))
+        #expect(run.ending == .gaveUp(Surrender("the model refused", lastWords: "I will not.")))
     }
 
     @Test func silenceIsAnsweredAndThenEnds() async throws {
@@ -166,7 +166,14 @@ import Testing
         let run = try await self.run([silent, reply(echo("a")), silent, silent])
         let note = "Your reply called no tool, so nothing was done. Go on with the task; when it is done, call finish."
         #expect(run.news == [[note], ["a"], [note]])
-        #expect(run.ending == .gaveUp("three turns without a tool call"))
+        #expect(run.ending == .gaveUp(Surrender("three turns without a tool call", lastWords: "Hm.")))
+    }
+
+    /// On one line, as a program complains of it, and no more than a line's worth.
+    @Test func aSurrenderIsDescribed() {
+        #expect(Surrender("why").description == "why")
+        #expect(Surrender("why", lastWords: "The header\n is missing.\n").description == "why: The header is missing.")
+        #expect(Surrender("why", lastWords: String(repeating: "a", count: 201)).description.count == 205)
     }
 
     @Test func aCallThatWasCutOffIsNotMade() async throws {
@@ -205,7 +212,8 @@ import Testing
             #expect(error?.description == "the first request is too long for the model: prompt is too long: boot-001.1")
         } else {
             #expect(
-                try await loop.run(task: "Do it.") == .gaveUp("the conversation is too long for the model: prompt is too long"))
+                try await loop.run(task: "Do it.")
+                    == .gaveUp(Surrender("the conversation is too long for the model: prompt is too long")))
         }
     }
 

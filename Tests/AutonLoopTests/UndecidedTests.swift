@@ -32,7 +32,7 @@ import Testing
             try await run.auton("agent", "--role", "reviewer", "lib-001")
                 == Outcome(
                     status: 0, output: "approve: right\n",
-                    errors: "auton-agent: lib-001.1.review came to no decision: three turns without a tool call\n"))
+                    errors: "auton-agent: lib-001.1.review came to no decision: three turns without a tool call: Hm.\n"))
         #expect(try Mailbox(run.directory["mailbox"]).get(Review.self, "lib-001.1").undecided == nil)
     }
 
@@ -46,7 +46,7 @@ import Testing
             #expect(try mailbox.get(Review.self, "lib-001.1").undecided == 3)
             #expect(
                 try mailbox.get(Blocked.self, "lib-001").reasons.map(\.summary) == [
-                    "none of 3 reviewers came to a decision, the last one: three turns without a tool call"
+                    "none of 3 reviewers came to a decision, the last one: three turns without a tool call: Hm."
                 ])
             #expect(!mailbox.has(.task, "lib-001.2"))
             try Files.removeTree(run.directory["mailbox/blocked/lib-001.json"])

@@ -108,8 +108,14 @@ import Testing
 
     /// What a re-plan by the Manager must hold to, one by hand must too: a task that stood for itself would have no end.
     @Test(arguments: [
-        (Amendment(task: "boot-a", replacements: ["boot-a"], reason: "r"), "boot-a is not blocked, so it cannot be amended"),
-        (Amendment(task: "boot-z", replacements: [], reason: "r"), "boot-z is not blocked, so it cannot be amended"),
+        (
+            Amendment(task: "boot-a", replacements: ["boot-a"], reason: "r"),
+            "boot-a is neither blocked nor stuck behind one that is, so it cannot be amended"
+        ),
+        (
+            Amendment(task: "boot-z", replacements: [], reason: "r"),
+            "boot-z is neither blocked nor stuck behind one that is, so it cannot be amended"
+        ),
         (
             Amendment(task: "boot-a", replacements: ["boot-z"], reason: "r"),
             "boot-a: its replacement boot-z is not among the new tasks"

@@ -77,7 +77,7 @@ import Testing
             "plan-2", 2, plan: [plannedTask("boot-d")],
             amendments: [
                 drop, Amendment(task: "boot-c", replacements: ["boot-e"], reason: "r"),
-                Amendment(task: "boot-b", replacements: [], reason: "r"),
+                Amendment(task: "boot-z", replacements: [], reason: "r"),
             ])
         try scene.prepareReply(
             "plan-2", 3, plan: [plannedTask("boot-d")],
@@ -88,8 +88,22 @@ import Testing
             try scene.news("plan-2", 3) == """
                 The plan does not hold:
                 - boot-c: its replacement boot-e is not among the new tasks
-                - boot-b is not blocked, so it cannot be amended
+                - boot-z is neither blocked nor stuck behind one that is, so it cannot be amended
                 """)
+    }
+
+    /// What was planned to come after a blocked task need not stay as it was planned.
+    @Test func whatIsStuckMayBeAmended() async throws {
+        try block("boot-a")
+        try scene.prepareReply(
+            "plan-2", 1, plan: [plannedTask("boot-d")],
+            amendments: [
+                Amendment(task: "boot-a", replacements: [], reason: "r"),
+                Amendment(task: "boot-b", replacements: ["boot-d"], reason: "r"),
+                Amendment(task: "boot-c", replacements: [], reason: "r"),
+            ])
+        #expect(try await scene.plan("--replan") == Outcome(status: 0, output: "boot-d\n"))
+        #expect(try scene.directory.read("mailbox/graph.mk").contains("\nTASKS := boot-d\n"))
     }
 
     @Test func interactionsAreHandedToTheManagerOnce() async throws {
