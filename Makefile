@@ -42,7 +42,7 @@ help:
 	@echo 'make status | boot | watch           every task; boot the kernel; run goals dropped into mailbox/goal/'
 	@echo 'make replay [RUN=01-minimal-boot]    replay a recorded run into a fresh workspace; STRICT=1: drift is an error'
 	@echo 'make provenance                      replay them all, and compare the result with kernel/'
-	@echo 'make kernel                          build the kernel in kernel/'
+	@echo 'make kernel                          build kernel/: ELF, disk image and, where GRUB is, CD'
 	@echo 'make deps | build | test | lint      Debian packages; programs, whose gate proves itself; tests; style'
 	@echo 'make interactions [CASES=NAME,...]   find the interactions that are planted in Tests/Interactions'
 	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
@@ -80,7 +80,7 @@ boot: deps
 	@./auton boot
 
 kernel: deps
-	@$(MAKE) --no-print-directory -C "$${AUTON_KERNEL:-kernel}"
+	@$(MAKE) --no-print-directory -C "$${AUTON_KERNEL:-kernel}" all $$(command -v grub-mkrescue >/dev/null && echo iso)
 
 replay: programs
 	@./auton replay '$(RUN)'
