@@ -152,7 +152,7 @@ KTEST(sched, segments_fault)
 
 /* Begins with none, and has none each time that it comes back; FS base, which is its own, is there, and so is what lies there. Ends with how often not. */
 USER_PROGRAM(program_sees,
-	"xor %r12d, %r12d\nmov $40, %r13d\n"
+	"xor %r12d, %r12d\nmov $16, %r13d\n"
 	"1: xor %eax, %eax\nmov %ds, %ebx\nor %ebx, %eax\nmov %es, %ebx\nor %ebx, %eax\nmov %fs, %ebx\nor %ebx, %eax\nmov %gs, %ebx\nor %ebx, %eax\n"
 	"test %eax, %eax\njz 2f\ninc %r12d\n"
 	"2: mov $0x5f5f, %ebx\ncmp %rbx, %fs:8\nje 3f\ninc %r12d\n"
