@@ -14,11 +14,11 @@ PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auto
 # The same on a terminal as in a pipe: SwiftPM builds all again where colours are to be other ones.
 SWIFT_FLAGS := -c release --static-swift-stdlib --no-color-diagnostics
 # To the programs through the environment, so that a path or goal may hold any character.
-export AUTON_GOAL := $(GOAL)
+export AUTON_GOAL := $(value GOAL)
 FRONT := run watch status boot kernel replay provenance
 define given
-ifneq ($($(1)),)
-$(FRONT): export AUTON_$(1) := $($(1))
+ifneq ($$(value $(1)),)
+$(FRONT): export AUTON_$(1) := $$(value $(1))
 endif
 endef
 $(foreach name,WORKSPACE MAILBOX KERNEL MODEL,$(eval $(call given,$(name))))
@@ -68,7 +68,7 @@ build: programs
 	@./auton validate --self-check --cached >/dev/null
 
 run: programs
-	@./auton run -- "$$AUTON_GOAL"
+	@./auton run $${AUTON_GOAL:+-- "$$AUTON_GOAL"}
 
 watch: programs
 	@./auton watch

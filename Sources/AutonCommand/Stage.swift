@@ -5,10 +5,24 @@ import CLinux
 @preconcurrency import Glibc
 import SystemPackage
 
+/// What it was started as.
+private let programName = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"
+
+/// A program of the suite, or a command of one. Of its arguments it complains as of everything, under its name.
+package protocol SuiteCommand: AsyncParsableCommand {}
+
+extension SuiteCommand {
+    package static var _errorLabel: String { programName }
+}
+
 /// Prints a diagnostic as `program: message` on standard error.
 package func complain(_ message: String) {
-    let program = CommandLine.arguments.first.map { FilePath($0).lastComponent?.string ?? $0 } ?? "auton"
-    _ = try? FileDescriptor.standardError.writeAll("\(program): \(message)\n".utf8)
+    _ = try? FileDescriptor.standardError.writeAll("\(programName): \(message)\n".utf8)
+}
+
+/// Prints text of somebody else's, such as a model's: a terminal gets none of its control characters.
+package func show(_ text: String) {
+    print(isatty(1) == 0 ? text : text.defanged, terminator: text.hasSuffix("\n") ? "" : "\n")
 }
 
 /// Prints a message as it lies in the mailbox.

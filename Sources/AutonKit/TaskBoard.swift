@@ -34,6 +34,8 @@ package struct TaskBoard: Sendable {
     package let tasks: [PlannedTask]
     private let byID: [String: PlannedTask]
     private let replacements: [String: [String]]
+    /// Why a re-plan replaced or dropped it.
+    private let amended: [String: String]
     private let mailbox: Mailbox
 
     package init(_ mailbox: Mailbox) throws {
@@ -46,8 +48,9 @@ package struct TaskBoard: Sendable {
         let plans = plans.sorted { $0.number < $1.number }
         tasks = plans.flatMap(\.tasks)
         byID = Dictionary(tasks.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        replacements = Dictionary(
-            plans.flatMap(\.amendments).map { ($0.task, $0.replacements) }, uniquingKeysWith: { _, last in last })
+        let amendments = plans.flatMap(\.amendments)
+        replacements = Dictionary(amendments.map { ($0.task, $0.replacements) }, uniquingKeysWith: { _, last in last })
+        amended = Dictionary(amendments.map { ($0.task, $0.reason) }, uniquingKeysWith: { _, last in last })
     }
 
     /// What a task waits for once re-plans are taken into account: a replaced task stands for its replacements.
@@ -109,6 +112,26 @@ package struct TaskBoard: Sendable {
         }
         let attempt = mailbox.latestAttempt(of: task)
         return .due(attempt: attempt, stage: stage(AttemptID(task: task, attempt: attempt)))
+    }
+
+    /// Tasks that can never start, each with what stands in its way, by name and cause.
+    package func stuck() throws -> [(task: String, because: String)] {
+        var known: [String: State] = [:]
+        return try tasks.compactMap { task in
+            guard case .stuck(let behind) = try state(of: task.id, &known) else { return nil }
+            return (task.id, try behind.map { "\($0) \(try fate(of: $0, &known))" }.joined(separator: ", "))
+        }
+    }
+
+    /// What has become of a task that is none of what others wait for.
+    private func fate(of task: String, _ known: inout [String: State]) throws -> String {
+        switch try state(of: task, &known) {
+        case .blocked:
+            let reason = try mailbox.find(Blocked.self, task)?.reasons.last
+            return "is blocked" + (reason.map { " (\($0.stage.rawValue): \($0.summary))" } ?? "")
+        case .dropped: return "is dropped (\(amended[task] ?? ""))"
+        default: return "cannot start either"
+        }
     }
 
     /// Whether a re-plan has replaced or dropped it.

@@ -16,11 +16,15 @@ package struct Workspace: Sendable {
 
     /// Opens the workspace at `root`.
     ///
-    /// - Throws: `AutonError` with `.badConfiguration` if there is none.
+    /// - Throws: `AutonError` with `.badConfiguration` if there is none, or something else.
     package init(_ root: FilePath) throws {
         self.root = Files.absolute(root)
-        guard Files.isDirectory(self.root.appending(".git")) else {
-            throw AutonError(.badConfiguration, "no workspace (auton-plan makes it)", at: self.root.string)
+        guard Files.isDirectory(self.root.appending(".git")), Files.isDirectory(self.root.appending("harness")) else {
+            throw AutonError(
+                .badConfiguration,
+                Files.exists(self.root)
+                    ? "not a workspace: no repository with a kernel tree" : "no workspace (auton-plan makes it)",
+                at: self.root.string)
         }
         git = Git(directory: self.root.appending(".git"), workTree: self.root)
     }

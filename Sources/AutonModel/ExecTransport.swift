@@ -28,7 +28,20 @@ package struct ExecTransport: Transport {
             if isMissing && startsNothing(path: environment["PATH"] ?? "") { throw NotAsked(error) }
             throw error
         }
-        return try CompactJSON.decode(MessagesResponse.self, from: result.output.bytes, at: command)
+        return try response(in: result.output.bytes)
+    }
+
+    private func response(in bytes: [UInt8]) throws -> MessagesResponse {
+        do {
+            return try CompactJSON.decode(MessagesResponse.self, from: bytes, at: command)
+        } catch let error as AutonError {
+            // An error of the API's, in its own words.
+            let said = try? CompactJSON.decode(JSONValue.self, from: bytes, at: command)["error"]?["message"]?.string
+            throw AutonError(
+                .unavailable,
+                said.map { "the model command's reply is an error: \($0)" }
+                    ?? "the model command's reply is no response: \(error.what)", at: command)
+        }
     }
 
     /// Whether the command is one program and its arguments, and there is no such program.

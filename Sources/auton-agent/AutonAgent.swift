@@ -9,7 +9,7 @@ import Glibc
 import SystemPackage
 
 @main
-struct AutonAgent: AsyncParsableCommand {
+struct AutonAgent: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-agent",
         abstract: "Work on a task, or review what was made of it, as one of the team.",
@@ -89,8 +89,8 @@ struct AutonAgent: AsyncParsableCommand {
         if json {
             try printMessage(review)
         } else {
-            print("\(review.decision.rawValue): \(review.summary)")
-            for comment in review.comments { print("\(comment.file):\(comment.line): \(comment.text)") }
+            show("\(review.decision.rawValue): \(review.summary)")
+            for comment in review.comments { show("\(comment.file):\(comment.line): \(comment.text)") }
         }
         return review.decision == .approve ? .done : .refused
     }

@@ -12,9 +12,12 @@ extension Agent {
         if let done = try mailbox.find(Candidate.self, task.name) { return done }
         let open = try openDependencies(of: task)
         guard open.isEmpty else {
-            if try TaskBoard(mailbox).needsDropped().contains(task.task) {
+            let board = try TaskBoard(mailbox)
+            if let stuck = try board.stuck().first(where: { $0.task == task.task }) {
+                // What is blocked may be planned anew.
                 throw AutonError(
-                    .badInput, "cannot start: it depends on \(open.joined(separator: ", ")), which is dropped", at: task.name)
+                    board.needsDropped().contains(task.task) ? .badInput : .tryAgain, "cannot start: \(stuck.because)",
+                    at: task.name)
             }
             throw AutonError(.tryAgain, "depends on \(open.joined(separator: ", ")), not merged yet", at: task.name)
         }

@@ -1,7 +1,8 @@
 import ArgumentParser
+import AutonCommand
 
 @main
-struct AutonAnswer: AsyncParsableCommand {
+struct AutonAnswer: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-answer",
         abstract: "The desk of whoever plays the language model behind file:DIR.",

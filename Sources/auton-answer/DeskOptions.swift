@@ -32,25 +32,3 @@ struct DeskOptions: ParsableArguments {
         return (request, try Staging(for: request, at: desk))
     }
 }
-
-/// Prints text of a request's. A terminal gets no control characters of somebody else's.
-func show(_ text: String) {
-    let isSafe = isatty(1) == 0
-    print(isSafe ? text : text.defanged, terminator: text.hasSuffix("\n") ? "" : "\n")
-}
-
-extension String {
-    /// With control characters other than newline and tab as `^X`, as cat -v prints them.
-    var defanged: String {
-        var result = String.UnicodeScalarView()
-        for scalar in unicodeScalars {
-            switch scalar.value {
-            case 9, 10: result.append(scalar)
-            case 0..<32, 127: result.append(contentsOf: ["^", Unicode.Scalar(UInt8(scalar.value ^ 64))])
-            case 128..<160: result.append("?")
-            default: result.append(scalar)
-            }
-        }
-        return String(result)
-    }
-}

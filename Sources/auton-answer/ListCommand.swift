@@ -2,9 +2,10 @@ import ArgumentParser
 import AutonCommand
 import AutonKit
 import AutonModel
+import FoundationEssentials
 import SystemPackage
 
-struct ListCommand: AsyncParsableCommand {
+struct ListCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "Print the open requests, oldest first: conversation, turn, age, bytes that are new.")
 
@@ -21,6 +22,13 @@ struct ListCommand: AsyncParsableCommand {
         var file: String?
         var problem: String?
     }
+
+    private static let encoder = {
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return encoder
+    }()
 
     func run() async throws {
         try await stage {
@@ -50,6 +58,6 @@ struct ListCommand: AsyncParsableCommand {
     }
 
     private func report(_ line: Line, _ text: String) throws {
-        if json { print(String(decoding: try CompactJSON.encode(line), as: UTF8.self)) } else { show(text) }
+        if json { print(String(decoding: try Self.encoder.encode(line), as: UTF8.self)) } else { show(text) }
     }
 }

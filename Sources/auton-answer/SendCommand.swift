@@ -4,7 +4,7 @@ import AutonKit
 import AutonModel
 import Glibc
 
-struct SendCommand: AsyncParsableCommand {
+struct SendCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "send", abstract: "File the staged reply, wait for the conversation's next request and show it.",
         discussion:

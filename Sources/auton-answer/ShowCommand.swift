@@ -2,7 +2,7 @@ import ArgumentParser
 import AutonCommand
 import AutonKit
 
-struct ShowCommand: AsyncParsableCommand {
+struct ShowCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Print what is new in an open request; of the oldest, if no conversation is named.")
 

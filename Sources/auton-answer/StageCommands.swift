@@ -3,7 +3,7 @@ import AutonCommand
 import AutonKit
 import AutonModel
 
-struct CallCommand: AsyncParsableCommand {
+struct CallCommand: SuiteCommand {
     static let configuration = CommandConfiguration(commandName: "call", abstract: "Stage a call of a tool for the next reply.")
 
     @OptionGroup var options: DeskOptions
@@ -22,7 +22,7 @@ struct CallCommand: AsyncParsableCommand {
     }
 }
 
-struct TextCommand: AsyncParsableCommand {
+struct TextCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "text", abstract: "Stage the text of the next reply, in place of what was staged.")
 
@@ -40,7 +40,7 @@ struct TextCommand: AsyncParsableCommand {
     }
 }
 
-struct StagedCommand: AsyncParsableCommand {
+struct StagedCommand: SuiteCommand {
     static let configuration = CommandConfiguration(commandName: "staged", abstract: "Print what is staged for the next reply.")
 
     @OptionGroup var options: DeskOptions
@@ -55,7 +55,7 @@ struct StagedCommand: AsyncParsableCommand {
     }
 }
 
-struct DropCommand: AsyncParsableCommand {
+struct DropCommand: SuiteCommand {
     static let configuration = CommandConfiguration(commandName: "drop", abstract: "Take back what is staged.")
 
     @OptionGroup var options: DeskOptions
@@ -80,9 +80,9 @@ extension Staging {
     /// Prints what is staged, numbered, and how large a reply it makes.
     func show(for open: OpenRequest) throws {
         let text = try text() ?? "", calls = try calls()
-        if !text.isEmpty { auton_answer.show("0 text (\(text.utf8.count) bytes)") }
+        if !text.isEmpty { AutonCommand.show("0 text (\(text.utf8.count) bytes)") }
         for (index, call) in calls.enumerated() {
-            auton_answer.show("\(index + 1) \(call.short(for: try? open.tool(named: call.name)))")
+            AutonCommand.show("\(index + 1) \(call.short(for: try? open.tool(named: call.name)))")
         }
         let tokens = try Reply(text: text, calls: calls, model: Reply.model).tokens()
         print(

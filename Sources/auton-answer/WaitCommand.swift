@@ -3,7 +3,7 @@ import AutonCommand
 import AutonKit
 import AutonModel
 
-struct WaitCommand: AsyncParsableCommand {
+struct WaitCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "wait", abstract: "Wait for an open request, of any conversation if none is named, and show it.")
 

@@ -7,7 +7,7 @@ import AutonSettings
 import SystemPackage
 
 @main
-struct AutonCompose: AsyncParsableCommand {
+struct AutonCompose: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-compose",
         abstract: "Check that what works alone works combined.",
@@ -64,7 +64,7 @@ struct AutonCompose: AsyncParsableCommand {
                 composition = try await composing.compose(id, filedIn: try settings.openMailbox())
             }
             if console {
-                for line in composition.console { print(line) }
+                for line in composition.console { show(line) }
                 return .done
             }
             if json { try printMessage(composition) } else { print(composition.matrix) }

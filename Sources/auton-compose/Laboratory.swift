@@ -158,7 +158,7 @@ actor Laboratory {
         try await slots.use {
             var boot = Boot(image: image.path, suites: arrangement.suites, seconds: seconds)
             boot.machine.countsInstructions = arrangement.countsInstructions
-            boot.benches = arrangement.countsInstructions && arrangement.beside == nil ? arrangement.suites : nil
+            boot.benches = arrangement.runsBenches ? arrangement.suites : nil
             boot.order = arrangement.order
             boot.beside = arrangement.beside
             boot.runsTests = arrangement.runsTests

@@ -5,7 +5,7 @@ import AutonModel
 import AutonSettings
 
 @main
-struct AutonConfig: AsyncParsableCommand {
+struct AutonConfig: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-config",
         abstract: "Show every setting, its value, and where that comes from.",
@@ -21,7 +21,7 @@ struct AutonConfig: AsyncParsableCommand {
         subcommands: [ListCommand.self, GetCommand.self, CheckCommand.self], defaultSubcommand: ListCommand.self)
 }
 
-struct ListCommand: AsyncParsableCommand {
+struct ListCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "list", abstract: "Print every setting (what is done if no command is named).")
 
@@ -42,7 +42,7 @@ struct ListCommand: AsyncParsableCommand {
     }
 }
 
-struct GetCommand: AsyncParsableCommand {
+struct GetCommand: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "get", abstract: "Print bare values, one a line; an empty line for a setting that has none.")
 
@@ -58,7 +58,7 @@ struct GetCommand: AsyncParsableCommand {
     }
 }
 
-struct CheckCommand: AsyncParsableCommand {
+struct CheckCommand: SuiteCommand {
     static let configuration = CommandConfiguration(commandName: "check", abstract: "Print nothing if all is well.")
 
     @OptionGroup var source: SettingsOptions

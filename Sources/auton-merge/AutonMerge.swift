@@ -6,7 +6,7 @@ import AutonMessages
 import AutonSettings
 
 @main
-struct AutonMerge: AsyncParsableCommand {
+struct AutonMerge: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-merge",
         abstract: "Merge accepted and approved candidates into main (the Integrator).",

@@ -26,7 +26,7 @@ struct Integrator {
     func merge(_ task: TaskMessage) async throws -> Outcome {
         if let done = try mailbox.find(Merge.self, task.task) { return .merged(done) }
         guard let candidate = try mailbox.find(Candidate.self, task.name) else { throw notReady(task, "has no candidate yet") }
-        if mailbox.has(.blocked, task.task) { throw notReady(task, "is blocked") }
+        if mailbox.has(.blocked, task.task) { throw notReady(task, "is blocked (see auton status)") }
         let verdict = try mailbox.find(Verdict.self, task.name), review = try mailbox.find(Review.self, task.name)
         guard verdict?.accepted == true, verdict?.commit == candidate.commit else {
             throw notReady(task, "is not accepted by the gate")

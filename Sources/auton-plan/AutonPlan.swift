@@ -8,7 +8,7 @@ import Glibc
 import SystemPackage
 
 @main
-struct AutonPlan: AsyncParsableCommand {
+struct AutonPlan: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-plan",
         abstract: "Turn a goal in English into tasks (the Manager).",
@@ -26,7 +26,9 @@ struct AutonPlan: AsyncParsableCommand {
     @Argument(help: "The goal; - reads it from standard input.")
     var goal: [String] = []
 
-    @Option(help: ArgumentHelp("Take a plan written by hand (JSON: goal, tasks); no model is asked.", valueName: "plan.json"))
+    @Option(
+        help: ArgumentHelp(
+            "Take a plan written by hand (JSON: goal, tasks), - for standard input; no model is asked.", valueName: "plan.json"))
     var from: String?
 
     @Flag(help: "Have the Manager deal with blocked tasks and with interactions that the composition check found.")
@@ -52,6 +54,7 @@ struct AutonPlan: AsyncParsableCommand {
     private func check() throws {
         let ways = [!goal.isEmpty, from != nil, replan].filter { $0 }.count
         if ways > 1 { throw ValidationError("a goal, --from and --replan exclude one another") }
+        if show != nil && json { throw ValidationError("--show and --json exclude one another") }
         if ways == 0 && show == nil { throw ValidationError("no goal (give it as an argument, or - for standard input)") }
     }
 
@@ -65,14 +68,12 @@ struct AutonPlan: AsyncParsableCommand {
                 var mailbox = Mailbox(FilePath(settings.paths.mailbox))
                 mailbox.report = { complain($0) }
                 guard Files.isDirectory(mailbox.root) else { throw AutonError(.badInput, "no mailbox", at: mailbox.root.string) }
-                try report(
-                    nil, Planner(mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings))
-                )
+                try report(nil, TaskBoard(mailbox))
                 return .done
             }
             let mailbox = try settings.openMailbox()
             try Tools.require("git")
-            let handwritten = try from.map { try Files.read(FilePath($0)) }
+            let handwritten = try from.map { try Files.read(FilePath($0 == "-" ? "/dev/stdin" : $0)) }
             // Taken first, so that of several at once one makes the workspace.
             guard let lock = try FileLock(trying: mailbox.root.appending("tmp/plan.lock")) else {
                 throw AutonError(.tryAgain, "another auton-plan is at work", at: mailbox.root.string)
@@ -87,17 +88,15 @@ struct AutonPlan: AsyncParsableCommand {
                     try await planner.replan()
                 } else if let text { try await planner.plan(goal: text) } else { nil }
             try plan.map(planner.publish)
-            try report(plan, planner)
+            try report(plan, TaskBoard(mailbox))
             return .done
         }
     }
 
-    private func report(_ plan: Plan?, _ planner: Planner) throws {
-        for (task, behind) in try planner.stuck() {
-            complain("\(task) cannot start: it depends on \(behind.joined(separator: ", ")), which is blocked or dropped")
-        }
+    private func report(_ plan: Plan?, _ board: TaskBoard) throws {
+        for (task, reason) in try board.stuck() { complain("\(task) cannot start: \(reason)") }
         if let show {
-            let graph = try planner.graph()
+            let graph = PlanGraph(board)
             switch show {
             case .table: print(graph.table)
             case .dot: print(graph.graphviz)
@@ -118,11 +117,6 @@ struct AutonPlan: AsyncParsableCommand {
             text = ""
             while let line = readLine(strippingNewline: false), text.utf8.count <= Planner.maxGoalBytes { text += line }
         }
-        let trimmed = String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
-        guard !trimmed.isEmpty else { throw AutonError(.usage, "the goal is empty") }
-        guard trimmed.utf8.count <= Planner.maxGoalBytes else {
-            throw AutonError(.badInput, "the goal is over \(Planner.maxGoalBytes) bytes; put the details in the kernel's spec")
-        }
-        return trimmed
+        return try Planner.goal(text)
     }
 }

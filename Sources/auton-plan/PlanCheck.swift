@@ -13,8 +13,18 @@ struct PlanCheck {
         var problems = tasks.isEmpty ? ["the plan has no task"] : []
         var seen = existing
         for task in tasks {
-            if !TaskID.isValid(task.id) { problems.append("\(task.id): an id is lower-case letters, digits and hyphens") }
-            if !seen.insert(task.id).inserted { problems.append("\(task.id): this id is used twice") }
+            if !TaskID.isValid(task.id) {
+                problems.append(
+                    "\(task.id): an id is lower-case letters, digits and hyphens, 64 at most, a letter first and no hyphen last")
+            }
+            if existing.contains(task.id) {
+                problems.append("\(task.id): a task of this id is planned already")
+            } else if !seen.insert(task.id).inserted {
+                problems.append("\(task.id): this id is used twice")
+            }
+            if task.title.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+                problems.append("\(task.id): its title is not one line of text")
+            }
         }
         for task in tasks {
             problems +=
@@ -50,14 +60,34 @@ struct PlanCheck {
         }
         if task.paths.isEmpty { problems.append("has no paths, so it could write nothing") }
         let place = place(of: task.role)
-        for path in task.paths where path.split(separator: "/").contains("..") || !place.holds(path) {
-            problems.append("path \(path) is outside \(place.name), where its role works")
+        problems += task.paths.compactMap { path in
+            if (Self.subsystems + ["include", "tests"]).contains(path) {
+                return "path \(path) is no file; for what is in it write \(path)/"
+            }
+            if !Self.isPlain(path) {
+                return
+                    "path \(path) is not plain: names of letters, digits and ._+- with slashes between, and one behind a directory's"
+            }
+            return place.holds(path) ? nil : "path \(path) is outside \(place.name), where its role works"
         }
         let own = task.subsystem + "/"
         if problems.isEmpty && task.role == .developer && !task.paths.contains(where: { $0.hasPrefix(own) }) {
             problems.append("has no path in \(own), its subsystem's directory")
         }
         return problems
+    }
+
+    /// Whether it names one file, or a directory, in one way: no wildcards, no `..`.
+    private static func isPlain(_ path: String) -> Bool {
+        let names = path.split(separator: "/", omittingEmptySubsequences: false)
+        return names.enumerated().allSatisfy { index, name in
+            if name.isEmpty { return index > 0 && index == names.count - 1 }
+            return name != "." && name != ".." && name.utf8.allSatisfy { isAlphanumeric($0) || "._+-".utf8.contains($0) }
+        }
+    }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7a) || (byte >= 0x30 && byte <= 0x39)
     }
 
     private func acceptProblems(_ task: PlannedTask) -> [String] {
@@ -68,12 +98,7 @@ struct PlanCheck {
     private func isPattern(_ text: String) -> Bool {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         return parts.count == 2
-            && parts.allSatisfy {
-                !$0.isEmpty
-                    && $0.utf8.allSatisfy {
-                        ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7a) || ($0 >= 0x30 && $0 <= 0x39) || $0 == 0x5f || $0 == 0x2a
-                    }
-            }
+            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { Self.isAlphanumeric($0) || "_*".utf8.contains($0) } }
     }
 }
 

@@ -7,6 +7,23 @@ struct PlanGraph {
     /// What each task waits for, re-plans taken into account.
     var dependencies: (String) -> [String]
 
+    init(tasks: [PlannedTask], dependencies: @escaping (String) -> [String]) {
+        self.tasks = tasks
+        self.dependencies = dependencies
+    }
+
+    /// The tasks that no re-plan has replaced or dropped.
+    init(_ board: TaskBoard) {
+        self.init(tasks: board.tasks.filter { !board.isAmended($0.id) }, dependencies: board.dependencies)
+    }
+
+    /// Those of them that can start some day.
+    init(startable board: TaskBoard) {
+        self.init(board)
+        let hopeless = board.needsDropped()
+        tasks.removeAll { hopeless.contains($0.id) }
+    }
+
     /// The make fragment: a task's merge needs those of its dependencies to exist. Order-only, since a message is
     /// never remade because another is newer.
     var makeFragment: String {
@@ -35,7 +52,7 @@ struct PlanGraph {
         return (["graph LR"] + nodes + edges).joined(separator: "\n")
     }
 
-    private func escaped(_ text: String) -> String { text.replacing(#"""#, with: "'") }
+    private func escaped(_ text: String) -> String { text.replacing(#"""#, with: "'").replacing(#"\"#, with: #"\\"#) }
 
     var table: String {
         let rows =

@@ -35,15 +35,18 @@ struct Planner {
     /// A plan written by hand.
     func plan(from text: [UInt8], at place: String) throws -> Plan {
         struct Draft: Codable { var goal: String?; var tasks: [PlannedTask]; var amendments: [Amendment]? }
+        // Read with its types first by what the Manager's plans must hold to, which tells all that is wrong.
+        let slips = SubmitPlan.slips(in: try CompactJSON.decode(JSONValue.self, from: text, at: place))
+        guard slips.isEmpty else { throw Self.doesNotHold(slips, at: place) }
         let draft = try CompactJSON.decode(Draft.self, from: text, at: place)
+        if let goal = draft.goal { _ = try Self.goal(goal, at: place) }
         let plans = try plans()
         if let done = plans.last(where: { $0.tasks == draft.tasks }) { return done }
         let problems =
             PlanCheck(existing: Set(plans.flatMap(\.tasks).map(\.id))).problems(in: draft.tasks)
-            + Self.problems(of: draft.amendments ?? [], new: draft.tasks, hopeless: try blocked() + stuck().map(\.task))
-        guard problems.isEmpty else {
-            throw AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
-        }
+            + Self.problems(
+                of: draft.amendments ?? [], new: draft.tasks, hopeless: try blocked() + TaskBoard(mailbox).stuck().map(\.task))
+        guard problems.isEmpty else { throw Self.doesNotHold(problems, at: place) }
         let plan = Plan(
             number: number(after: plans), goal: draft.goal ?? "", tasks: draft.tasks, amendments: draft.amendments ?? [],
             provenance: nil)
@@ -51,12 +54,28 @@ struct Planner {
         return plan
     }
 
+    private static func doesNotHold(_ problems: [String], at place: String) -> AutonError {
+        AutonError(.badInput, "the plan does not hold: \(problems.joined(separator: "; "))", at: place)
+    }
+
+    /// A goal without the white space around it.
+    ///
+    /// - Throws: `AutonError` if nothing is left of it, or it is too long.
+    static func goal(_ text: String, at place: String? = nil) throws -> String {
+        let trimmed = String(text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+        guard !trimmed.isEmpty else { throw AutonError(place == nil ? .usage : .badInput, "the goal is empty", at: place) }
+        guard trimmed.utf8.count <= maxGoalBytes else {
+            throw AutonError(.badInput, "the goal is over \(maxGoalBytes) bytes; put the details in the kernel's spec", at: place)
+        }
+        return trimmed
+    }
+
     /// Has the Manager deal with what is blocked and with the interactions found; nil if there is neither.
     func replan() async throws -> Plan? {
         let plans = try plans()
         guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
         let board = try TaskBoard(mailbox)
-        let (blocked, stuck) = (try blocked(), try stuck().map(\.task))
+        let (blocked, stuck) = (try blocked(), try board.stuck().map(\.task))
         let composition = try await openComposition(plans)
         if blocked.isEmpty && composition == nil { return nil }
         let existing = Set(board.tasks.map(\.id))
@@ -82,23 +101,7 @@ struct Planner {
     /// Files the first attempts at a plan's tasks, and the graph of all plans. Doing it again completes what a kill cut short.
     func publish(_ plan: Plan) throws {
         try mailbox.fileAll(plan.tasks.map(TaskMessage.init))
-        try mailbox.replace("graph.mk", Array(graph().makeFragment.utf8))
-    }
-
-    /// The graph of the tasks that count: those that no re-plan has replaced or dropped, and that can start some day.
-    func graph() throws -> PlanGraph {
-        let board = try TaskBoard(mailbox)
-        let hopeless = board.needsDropped()
-        let live = board.tasks.filter { !board.isAmended($0.id) && !hopeless.contains($0.id) }
-        return PlanGraph(tasks: live, dependencies: board.dependencies)
-    }
-
-    /// Tasks that can never start, each with what stands in its way.
-    func stuck() throws -> [(task: String, behind: [String])] {
-        try TaskBoard(mailbox).states().compactMap { task, state in
-            guard case .stuck(let behind) = state else { return nil }
-            return (task.id, behind)
-        }
+        try mailbox.replace("graph.mk", Array(PlanGraph(startable: TaskBoard(mailbox)).makeFragment.utf8))
     }
 
     private func blocked() throws -> [String] {

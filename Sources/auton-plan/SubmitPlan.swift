@@ -44,6 +44,14 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
         try CompactJSON.decode(PlanDraft.self, from: CompactJSON.encode(input), at: "submit_plan")
     }
 
+    /// What is not as the tool's input must be, in a plan written by hand, which may say more.
+    static func slips(in plan: JSONValue) -> [String] {
+        JSONSchema([
+            "type": "object", "required": ["tasks"],
+            "properties": ["goal": ["type": "string"], "tasks": tasks, "amendments": amendments],
+        ]).problems(in: plan)
+    }
+
     private static func list(_ description: String) -> JSONValue {
         ["type": "array", "items": ["type": "string"], "description": .string(description)]
     }

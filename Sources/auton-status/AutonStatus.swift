@@ -7,7 +7,7 @@ import AutonSettings
 import SystemPackage
 
 @main
-struct AutonStatus: AsyncParsableCommand {
+struct AutonStatus: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-status",
         abstract: "Show the state of every task.",

@@ -7,7 +7,7 @@ import AutonSettings
 import SystemPackage
 
 @main
-struct Validate: AsyncParsableCommand {
+struct Validate: SuiteCommand {
     static let configuration = CommandConfiguration(
         commandName: "auton-validate",
         abstract: "The gate: judge what an agent committed, by its diff, its build and its boot.",

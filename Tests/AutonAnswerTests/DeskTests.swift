@@ -155,7 +155,7 @@ import Testing
         let json = try await answer("list", "--json").output.split(separator: "\n").map {
             try CompactJSON.decode(JSONValue.self, from: Array($0.utf8), at: "list")
         }
-        #expect(json.first?["conversation"] == "good" && json.first?["turn"] == 1 && json.first?["newBytes"] == 9)
+        #expect(json.first?["conversation"] == "good" && json.first?["turn"] == 1 && json.first?["new_bytes"] == 9)
         #expect(json.count == lines.count && json.dropFirst().allSatisfy { $0["file"] != nil && $0["problem"] != nil })
         for name in ["cut", "pipe", "link", "dir", "deep"] {
             #expect(try await answer("call", name, "list").status == 65)

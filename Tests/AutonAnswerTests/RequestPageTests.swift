@@ -1,3 +1,4 @@
+import AutonKit
 import AutonModel
 import Testing
 

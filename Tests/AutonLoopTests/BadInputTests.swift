@@ -43,7 +43,7 @@ import Testing
     func noSuchOption(_ words: [String]) async throws {
         let outcome = try await LoopRun().auton(words)
         #expect(outcome.status == 64 && outcome.output == "")
-        #expect(outcome.errors.hasPrefix("Error: Unknown option '\(words[1])'"), "\(outcome.errors)")
+        #expect(outcome.errors.hasPrefix("auton-\(words[0]): Unknown option '\(words[1])'"), "\(outcome.errors)")
     }
 
     @Test func anOptionAfterTheGoalIsNoPartOfIt() async throws {
@@ -119,7 +119,7 @@ import Testing
     @Test func anAgentWithoutATask() async throws {
         let outcome = try await LoopRun().auton("agent")
         #expect(outcome.status == 64 && outcome.output == "")
-        #expect(outcome.errors.hasPrefix("Error: no task (boot-002, or an attempt at it: boot-002.1)\nUsage: auton-agent "))
+        #expect(outcome.errors.hasPrefix("auton-agent: no task (boot-002, or an attempt at it: boot-002.1)\nUsage: auton-agent "))
     }
 
     @Test func stagesOutOfOrder() async throws {
@@ -220,14 +220,48 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", 64, "no goal, and nothing is begun"), (" \n", 64, "the goal is empty"), ("x", 65, "the goal is over 65536 bytes"),
+        ("", 64, "the goal is empty"), (" \n", 64, "the goal is empty"), ("x", 65, "the goal is over 65536 bytes"),
     ])
     func aGoalThatIsNone(goal: String, status: Int32, error: String) async throws {
         let run = try await LoopRun()
         var command = run.command("run", goal == "x" ? String(repeating: goal, count: 65_537) : goal)
-        command.environment["AUTON_MODEL"] = goal.isEmpty ? command.environment["AUTON_MODEL"] : nil
+        command.environment["AUTON_MODEL"] = nil
         let result = try await command.run()
         #expect(result.ending == .exited(status) && result.errors.text == "auton: \(error)\n", "\(result.errors.text)")
+    }
+
+    @Test func noGoalWhereNothingIsBegun() async throws {
+        #expect(try await LoopRun().auton("run") == Outcome(status: 64, errors: "auton: no goal, and nothing is begun\n"))
+    }
+
+    @Test(arguments: [
+        (["reset", "everything"], "reset takes no argument: everything"), (["watch", "x"], "watch takes no argument: x"),
+        (["record", "a", "b"], "record takes one argument: a b"), (["replay", "a", "b"], "replay takes one argument: a b"),
+        (["boot", "a", "b"], "boot takes one argument: a b"),
+    ])
+    func wordsTooMany(_ words: [String], _ error: String) async throws {
+        #expect(try await LoopRun().auton(words) == Outcome(status: 64, errors: "auton: \(error) (auton --help)\n"))
+    }
+
+    /// What is not ours stays, whatever the configuration says.
+    @Test func aResetRemovesNothingOfOthers() async throws {
+        let run = try await LoopRun()
+        try run.directory.write("workspace/precious", "keep")
+        try run.directory.write("mailbox/tmp/precious", "keep")
+        #expect(
+            try await run.auton("reset")
+                == Outcome(
+                    status: 78,
+                    errors: "auton: not a workspace of auton's, so it is not removed: workspace\n"))
+        try Files.removeTree(run.directory["workspace"])
+        #expect(try await run.auton("reset") == Outcome(status: 0))
+        #expect(try run.directory.read("mailbox/tmp/precious") == "keep")
+
+        #expect(try await run.auton("plan", "--from", "input/plan.json").status == 0)
+        try run.directory.write("mailbox/notes", "mine")
+        #expect(try await run.auton("reset") == Outcome(status: 0))
+        #expect(try run.directory.contents(of: "mailbox") == ["notes": "mine"])
+        #expect(!Files.exists(run.directory["workspace"]))
     }
 
     @Test(arguments: ["run", "replay", "watch", "record", "boot", "reset"])

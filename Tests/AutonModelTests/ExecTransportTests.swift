@@ -39,10 +39,17 @@ import Testing
     }
 
     @Test(arguments: ["true", "echo no json", "echo '{}'", "echo '[]'"])
-    func whatIsNoResponseIsBadInput(_ command: String) async {
+    func whatIsNoResponse(_ command: String) async {
         let error = await failure { try await ask(command) }
-        #expect(error?.status == .badInput)
-        #expect(error?.what.hasPrefix("malformed JSON: ") == true && error?.location == command)
+        #expect(error?.status == .unavailable)
+        #expect(error?.what.hasPrefix("the model command's reply is no response: malformed JSON: ") == true)
+        #expect(error?.location == command)
+    }
+
+    @Test func anErrorOfTheAPIsIsToldInItsWords() async {
+        let command = #"echo '{"type":"error","error":{"type":"overloaded_error","message":"too busy"}}'"#
+        let error = await failure { try await ask(command) }
+        #expect(error?.status == .unavailable && error?.what == "the model command's reply is an error: too busy")
     }
 
     @Test func aCommandThatDoesNotReadItsInputMayAnswer() async throws {

@@ -18,7 +18,7 @@ import Testing
     func usageErrors(_ arguments: [String]) async throws {
         let outcome = try await Program.run("auton-plan", arguments, environment: scene.environment)
         #expect(outcome.status == 64 && outcome.output == "")
-        #expect(outcome.errors.hasPrefix("Error: "))
+        #expect(outcome.errors.hasPrefix("auton-plan: "))
         #expect(!Files.exists(scene.directory["mailbox"]))
     }
 
@@ -90,7 +90,7 @@ import Testing
     @Test func somethingElseWhereTheWorkspaceShouldBe() async throws {
         try scene.directory.write("workspace/precious", "keep")
         let outcome = try await scene.plan("--from", scene.write(threeTasks))
-        #expect(outcome.status == 78 && outcome.errors.hasPrefix("auton-plan: no workspace"))
+        #expect(outcome.status == 78 && outcome.errors.hasPrefix("auton-plan: not a workspace: "))
         #expect(try scene.directory.contents(of: "workspace") == ["precious": "keep"])
     }
 

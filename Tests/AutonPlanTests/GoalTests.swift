@@ -130,7 +130,7 @@ import Testing
         try scene.prepareReply("plan-2", 2, plan: [plannedTask("boot-d", after: ["boot-a"])])
         #expect(try await scene.plan("Make it faster") == Outcome(status: 0, output: "boot-d\n"))
         #expect(try scene.news("plan-2", 1).contains("boot-b  developer  waits for boot-a"))
-        #expect(try scene.news("plan-2", 2).contains("boot-a: this id is used twice"))
+        #expect(try scene.news("plan-2", 2).contains("boot-a: a task of this id is planned already"))
         #expect(try scene.mailbox.all(Goal.self).map(\.number) == [1, 2])
     }
 }

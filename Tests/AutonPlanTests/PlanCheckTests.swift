@@ -23,9 +23,13 @@ import Testing
     }
 
     @Test func idsAreNames() {
-        #expect(problems([plannedTask("Boot 1")]) == ["Boot 1: an id is lower-case letters, digits and hyphens"])
+        #expect(
+            problems([plannedTask("Boot 1")]) == [
+                "Boot 1: an id is lower-case letters, digits and hyphens, 64 at most, a letter first and no hyphen last"
+            ])
         #expect(problems([plannedTask("boot-a"), plannedTask("boot-a")]) == ["boot-a: this id is used twice"])
-        #expect(problems([plannedTask("boot-a")], existing: ["boot-a"]) == ["boot-a: this id is used twice"])
+        #expect(problems([plannedTask("boot-a")], existing: ["boot-a"]) == ["boot-a: a task of this id is planned already"])
+        #expect(problems(task { $0.title = "a\nb" }) == ["boot-a: its title is not one line of text"])
     }
 
     @Test func dependenciesExistAndHaveAnOrder() {
@@ -47,8 +51,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "/boot/x.c", "net/x.c", "boot", "bootx/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/", "include/boot.c",
-        "include/../spec.h", "spec/boot.md", "boot/..", "./boot/x.c", "Makefile",
+        "net/x.c", "bootx/x.c", "include/", "include/boot.c", "spec/boot.md", "Makefile",
     ])
     func pathsStayWhereTheRoleWorks(_ path: String) {
         #expect(
@@ -56,6 +59,21 @@ import Testing
                 == [
                     "boot-a: path \(path) is outside the subsystems' directories and the headers of include/, where its role works"
                 ])
+    }
+
+    /// A path that no file has, as it would be compared, is of no use.
+    @Test(arguments: [
+        "/boot/x.c", "", ".", "boot/../mm/x.c", "../boot/x.c", "include/../spec.h", "boot/..", "./boot/x.c", "boot//x.c",
+        "boot/./x.c",
+        "boot/*.c", "boot/a\nb.c", "boot/a b.c",
+    ])
+    func pathsArePlain(_ path: String) {
+        let found = problems(task { $0.paths = ["boot/fine.c", path] })
+        #expect(found.count == 1 && found[0].hasPrefix("boot-a: path \(path) is not plain: "), "\(found)")
+    }
+
+    @Test func aDirectoryEndsInASlash() {
+        #expect(problems(task { $0.paths = ["boot"] }) == ["boot-a: path boot is no file; for what is in it write boot/"])
     }
 
     @Test func aDeveloperWorksInItsOwnSubsystemAndInOthers() {

@@ -56,7 +56,7 @@ import Testing
         #expect(graph.contains("merge/boot-d.json: | $(MAILBOX)/merge/boot-c.json\n"))
         let again = try scene.write([plannedTask("boot-a", "Another task of that name")], to: "again.json")
         let refused = try await scene.plan("--from", again)
-        #expect(refused.status == 65 && refused.errors.contains("boot-a: this id is used twice"))
+        #expect(refused.status == 65 && refused.errors.contains("boot-a: a task of this id is planned already"))
     }
 
     @Test func aPlanMayComeThroughAPipe() async throws {
@@ -86,9 +86,12 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "malformed JSON"), ("{\"tasks\":", "malformed JSON"), ("[]", "malformed JSON"),
-        ("{\"goal\":\"x\"}", "malformed JSON: no tasks"),
-        ("{\"tasks\":[{\"id\":\"a\"}]}", "malformed JSON: no title in tasks.[0]"),
+        ("", "malformed JSON"), ("{\"tasks\":", "malformed JSON"), ("[]", "the plan does not hold: the input must be object"),
+        ("{\"goal\":\"x\"}", "the plan does not hold: tasks is missing"),
+        ("{\"goal\":\" \",\"tasks\":[]}", "the goal is empty"),
+        ("{\"goal\":\"\(String(repeating: "x", count: 65_537))\",\"tasks\":[]}", "the goal is over 65536 bytes"),
+        ("{\"tasks\":[{\"id\":\"a\"}]}", "the plan does not hold: tasks[0].title is missing; tasks[0].role is missing; "),
+        ("{\"tasks\":[{\"depends\":\"a\",\"titel\":\"\"}]}", "the plan does not hold: tasks[0].id is missing; "),
         ("{\"tasks\":[]}", "the plan does not hold: the plan has no task"),
     ])
     func whatIsNoPlanIsBadInput(text: String, reason: String) async throws {
