@@ -8,7 +8,6 @@ struct AssemblerSource: Sendable {
     private(set) var tooDeep: [Int] = []
 
     init(_ text: [UInt8]) {
-        var skipsComment = false
         var number = 0, start = 1
         var begun: [UInt8] = []
         let text = text.dropFirst(text.starts(with: [0xef, 0xbb, 0xbf]) ? 3 : 0)
@@ -26,11 +25,7 @@ struct AssemblerSource: Sendable {
             var words: [Token] = []
             Self.split(begun[...], start, into: &words)
             begun = []
-            if words.count > 1, words[0].isPunctuator("%") {
-                if words[1].isIdentifier("comment") { skipsComment = true }
-                if words[1].isIdentifier("endcomment") { (skipsComment, words) = (false, []) }
-            }
-            if !skipsComment { add(words) }
+            add(words)
         }
         var words: [Token] = []
         Self.split(begun[...], start, into: &words)

@@ -9,6 +9,8 @@ package struct Change: Sendable {
     package var headers: Set<String>
     /// Those in `tests/` that are there after the change as they were before, which its new tests may stand on.
     var headersOfTests: [[UInt8]] = []
+    /// Words of the tests that are there before the change which its headers define as macros, and none did before: with a file that has each.
+    var wordsOfTests: [String: String] = [:]
     /// Bytes of all versions of all files, and whether that is more than is read.
     package var size = 0
     package var isTooLarge = false
@@ -86,8 +88,41 @@ package struct Change: Sendable {
             let some = sizes.keys.sorted().prefix(Self.largest / Self.largestFile)
             headersOfTests = try await Blobs.contents(of: Array(some), in: git).sorted { $0.key < $1.key }.map(\.value)
         }
+        wordsOfTests = try await Self.wordsOfTests(takenBy: files, base, in: git)
         self.size = size
         self.isTooLarge = isTooLarge
+    }
+
+    private static func wordsOfTests(takenBy files: [ChangedFile], _ base: String, in git: Git) async throws -> [String: String] {
+        let macros = { (source: CSource?) in
+            Set((source?.directives ?? []).filter { $0.name == "define" }.compactMap(\.words.first?.text))
+        }
+        let headers = files.filter { isHeader($0.path) && $0.status != .deleted && !Workspace.isProtected($0.path) }
+        var new = Set(headers.flatMap { macros($0.newC).subtracting(macros($0.oldC)) })
+        if new.isEmpty { return [:] }
+        // Those that were in another header.
+        let define = "^[[:space:]]*#[[:space:]]*define[[:space:]]+[A-Za-z0-9_]+"
+        let known = try await result(
+            git, ["grep", "--no-color", "-h", "-o", "-I", "-E", "-e", define, base, "--", "*.h", "*.def", "*.inc"], orStatus: 1)
+        for line in String(decoding: known.bytes, as: UTF8.self).split(separator: "\n") {
+            if let name = line.split(whereSeparator: \.isWhitespace).last { new.remove(String(name)) }
+        }
+        if new.isEmpty { return [:] }
+        let grep =
+            ["grep", "--no-color", "--null", "-I", "-l", "-w", "-F"] + new.sorted().flatMap { ["-e", $0] } + [
+                base, "--", "tests",
+            ]
+        var found: [String: String] = [:]
+        for name in try await result(git, grep, orStatus: 1).bytes.split(separator: 0) {
+            let file = String(decoding: name, as: UTF8.self)
+            let text = try await result(git, ["cat-file", "blob", file])
+            guard text.isWhole, text.bytes.count <= largestFile else { continue }
+            // Not in comments.
+            for word in CSource(text.bytes).pieces.joined() where word.kind == .identifier && new.contains(word.text) {
+                found[word.text] = String(file.dropFirst(base.count + 1))
+            }
+        }
+        return found
     }
 
     /// Blobs by path, of the last commit that has the path.
@@ -108,9 +143,11 @@ package struct Change: Sendable {
         return found
     }
 
-    private static func result(_ git: Git, _ arguments: [String]) async throws -> (bytes: [UInt8], isWhole: Bool) {
+    private static func result(_ git: Git, _ arguments: [String], orStatus status: Int32 = 0) async throws -> (
+        bytes: [UInt8], isWhole: Bool
+    ) {
         let result = try await git.result(arguments)
-        guard result.succeeded else {
+        guard result.succeeded || result.ending == .exited(status) else {
             throw AutonError(
                 .bug, "cannot read the change: \(Text.lines(result.errors.text).first ?? "no message")", at: git.directory.string)
         }

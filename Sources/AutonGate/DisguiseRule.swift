@@ -20,7 +20,12 @@ package struct DisguiseRule: DiffRule {
         let headers = change.files.filter { Change.isHeader($0.path) }
         let functions = Set(headers.compactMap(\.newC).flatMap(Self.functions))
         return change.files.filter { $0.status != .deleted && !Workspace.isProtected($0.path) }.flatMap { file in
-            let found = { Self.found(in: $0) + (Change.isHeader(file.path) ? Self.macros(of: functions, in: $0) : []) }
+            let found = {
+                Self.found(in: $0)
+                    + (Change.isHeader(file.path)
+                        ? Self.macros(of: functions, in: $0) + Self.promises(in: $0)
+                            + Self.taken(change.wordsOfTests, by: $0) : [])
+            }
             return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
         }
     }
@@ -41,6 +46,25 @@ package struct DisguiseRule: DiffRule {
         }
     }
 
+    /// What tests have by that name is no macro, or they would not have been built.
+    private static func taken(_ words: [String: String], by source: CSource) -> [Finding] {
+        source.directives.filter { $0.name == "define" }.compactMap(\.words.first).compactMap { name in
+            words[name.text].map { Finding(what: "gives another meaning to \(name.text), which \($0) has", line: name.line) }
+        }
+    }
+
+    /// What a compiler believes, so that it leaves out what a test asks.
+    private static let promises: Set<String> = [
+        "assume_aligned", "__assume_aligned__", "alloc_align", "__alloc_align__", "returns_nonnull", "__returns_nonnull__",
+        "__builtin_unreachable", "__builtin_assume_aligned", "__builtin_assume",
+    ]
+
+    private static func promises(in source: CSource) -> [Finding] {
+        source.pieces.flatMap { $0 }.filter { promises.contains($0.text) && $0.kind == .identifier }.map {
+            Finding(what: "promises the compiler what tests are to find out: \($0.text)", line: $0.line)
+        }
+    }
+
     private static func found(in source: CSource) -> [Finding] {
         source.disguises.map { Finding(what: $0.what, line: $0.line) } + source.directives.flatMap(found)
             + source.pieces.flatMap { $0.compactMap(found) }
@@ -48,6 +72,9 @@ package struct DisguiseRule: DiffRule {
 
     private static func found(in word: Token) -> Finding? {
         if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
+        if word.kind == .identifier && CompilerNames.isUnknown(word.text) {
+            return Finding(what: "a name that is the compiler's: \(word.text)", line: word.line)
+        }
         // What is inlined is another function than the one of that name, which others call.
         if ["gnu_inline", "__gnu_inline__"].contains(word.text) { return Finding(what: word.text, line: word.line) }
         // Another file's function of that name would take its place, a test's that of the kernel.
@@ -125,7 +152,12 @@ package struct DisguiseRule: DiffRule {
         }
         let words = line.prefix(3).map { $0.text.lowercased() }
         guard words.count > 1 else { return nil }
-        if words[0] == "%" && ["pragma", "line"].contains(words[1]) { return Finding(what: "%\(words[1])", line: line[0].line) }
+        if words[0] == "%" && ["pragma", "line", "comment"].contains(words[1]) {
+            return Finding(what: "%\(words[1])", line: line[0].line)
+        }
+        if let word = joint(in: line, first: words[0]) {
+            return Finding(what: "makes a name of parts: \(line.spelling)", line: word.line)
+        }
         for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "warning"
         {
             return Finding(what: "[warning", line: word.line)
@@ -135,12 +167,26 @@ package struct DisguiseRule: DiffRule {
         return isInstruction ? Finding(what: "gives another meaning to \(line[2].text)", line: line[2].line) : nil
     }
 
+    /// `inc%[B]`, `__start_%[S]`, `a %+ b`: what comes of it no rule reads. Parts of local labels, which are nobody else's, may be so: `.v%[v]`.
+    private static func joint(in line: [Token], first: String) -> Token? {
+        if let joint = line.first(where: { $0.isPunctuator("%+") }) { return joint }
+        let takesNames = first == "%" || ["section", "segment", "global", "extern", "common", "static"].contains(first)
+        for (index, word) in line.enumerated()
+        where word.isPunctuator("%") && line.dropFirst(index + 1).first?.isPunctuator("[") == true {
+            let before = index > 0 ? line[index - 1].text : ""
+            if takesNames || !before.contains(".") { return word }
+        }
+        return nil
+    }
+
     /// Characters that are not shown, or that change the order in which others are shown.
     private static func unseen(in file: ChangedFile) -> [String] {
         file.hunks.flatMap { hunk in
             hunk.added.enumerated().compactMap { index, line in
                 let isFirst = hunk.newStart + index == 1
+                let isReturn = { (scalar: UnicodeScalar?) in scalar?.value == 0x0d }
                 let scalars = line.unicodeScalars.drop { isFirst && $0.value == 0xfeff }
+                    .dropLast(isReturn(line.unicodeScalars.last) ? 1 : 0)
                 return scalars.first(where: isUnseen).map { "\(unseen($0)) (line \(hunk.newStart + index))" }
             }
         }
@@ -154,7 +200,8 @@ package struct DisguiseRule: DiffRule {
 
     private static func isUnseen(_ scalar: UnicodeScalar) -> Bool {
         switch scalar.value {
-        case 0x09, 0x0c, 0x0d, 0x20...0x7e: false
+        // A line ends at a lone U+D for compilers, for others it goes on.
+        case 0x09, 0x20...0x7e: false
         case 0...0x1f, 0x7f: scalar.value != 0
         // Where a word may be broken, and what joins letters: people's languages have them. In code they are foreign.
         case 0xad, 0x200c, 0x200d: false

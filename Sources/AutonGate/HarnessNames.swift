@@ -23,6 +23,8 @@ enum HarnessNames {
         "ktest_info_", "ktest_entry_", "kbench_info_", "kbench_entry_", "kfigure_info_",
         "kfigure_entry_", "kpanic_info_", "kpanic_entry_", "HARNESS_ENTRY",
     ]
+    /// How the functions begin that the macros of harness.h make of tests and the like. A test may name one, nobody gives it another meaning.
+    static let ofTestsPrefixes = ["ktest_", "kbench_", "kfigure_", "kpanic_"]
     /// What the assertions call. A test's helper may too.
     static let ofAssertions: Set<String> = ["ktest_fail", "ktest_fail_eq", "ktest_fail_str", "ktest_skip", "ktest_streq"]
     /// The tables of kernel.ld, and their sections.
@@ -45,6 +47,12 @@ enum HarnessNames {
         "KTEST_SIGNED",
         "HARNESS_PASS", "HARNESS_FAIL", "HARNESS_PANIC", "AUTON_HARNESS_H", "AUTON_HARNESS_INTERNAL_H",
     ]
+    /// Macros of the harness's and the acceptance tests' headers: whether they are there tells who includes a file.
+    static let macrosOfHeaders: Set<String> = [
+        "AUTON_HARNESS_MEMORY_H", "AUTON_HARNESS_THREADS_H", "AUTON_HARNESS_USER_H", "HARNESS_CANARY", "HARNESS_DIRTY",
+        "HARNESS_READ", "HERE", "KERNEL_VIRT_BASE", "LONG", "USER_CODE", "USER_DATA", "USER_DATA_LEN", "USER_LEN",
+        "USER_PROGRAM",
+    ]
     /// What a file would ask for to be another for the tests than for the kernel.
     static let placesOfCompilation: Set<String> = Set(["__BASE_FILE__", "__INCLUDE_LEVEL__"]).union(placesOfTests)
     /// Those that a test may tell when it fails.
@@ -64,11 +72,7 @@ enum HarnessNames {
     /// Macros of the compiler's headers that harness.h includes: whether they are there tells who includes a file, and tests stand on what they mean.
     static func isOfCompilersHeaders(_ name: String) -> Bool {
         if ["NULL", "offsetof", "bool", "true", "false", "__bool_true_false_are_defined"].contains(name) { return true }
-        let ends = ["_MAX", "_MIN", "_C", "_t"].contains(where: name.hasSuffix)
-        if ends
-            && ["INT", "UINT", "SIZE_", "PTRDIFF_", "SIG_ATOMIC_", "WCHAR_", "WINT_", "int", "uint", "size_t", "ptrdiff_t"]
-                .contains(where: name.hasPrefix)
-        {
+        if let end = ["_MAX", "_MIN", "_WIDTH", "_C", "_t"].first(where: name.hasSuffix), isOfTypes(name.dropLast(end.count)) {
             return true
         }
         // What guards them.
@@ -78,6 +82,18 @@ enum HarnessNames {
                 "MAX_ALIGN",
             ]
             .contains(where: name.contains)
+    }
+
+    /// What the names of the types' limits begin with: `INT`, `UINT_LEAST16`, `SIZE`.
+    private static func isOfTypes(_ name: Substring) -> Bool {
+        let upper = name.uppercased()
+        let width = upper.reversed().prefix(while: \.isNumber).count
+        let kind = upper.dropLast(width).dropFirst(upper.hasPrefix("U") ? 1 : 0)
+        let widths: Set<String> = ["INT", "INT_LEAST", "INT_FAST"]
+        return width > 0
+            ? widths.contains(String(kind))
+            : ["INT", "INTMAX", "INTPTR", "PTRDIFF", "SIG_ATOMIC", "SIZE", "WCHAR", "WINT", "CHAR", "SHRT", "LONG", "LLONG"]
+                .contains(kind)
     }
 
     /// Functions of the harness's that other code may call; those of C's library are its own where the kernel has none.
@@ -104,7 +120,8 @@ enum HarnessNames {
 
     /// Names that nobody but the harness defines.
     static func isReserved(_ name: String) -> Bool {
-        isPrivate(name) || ofAssertions.contains(name) || functions.contains(name) || macros.contains(name)
+        isPrivate(name) || ofTestsPrefixes.contains(where: name.hasPrefix) || ofAssertions.contains(name)
+            || functions.contains(name) || macros.contains(name)
     }
 
     /// The name that words side by side would make if a macro joined them, if it is one of the harness's.
@@ -117,6 +134,25 @@ enum HarnessNames {
         }
         return nil
     }
+
+    /// The parts, two or three, that are all among `words` and of which a macro could make a name that is refused as it is.
+    static func parts(in words: Set<String>) -> [String]? {
+        let pieces = words.filter { (2..<longest).contains($0.utf8.count) }
+        for name in joinable {
+            for first in name.indices.dropFirst(2) where pieces.contains(String(name[..<first])) {
+                let rest = name[first...]
+                if pieces.contains(String(rest)) { return [String(name[..<first]), String(rest)] }
+                for second in rest.indices.dropFirst(2)
+                where pieces.contains(String(rest[..<second])) && pieces.contains(String(rest[second...])) {
+                    return [String(name[..<first]), String(rest[..<second]), String(rest[second...])]
+                }
+            }
+        }
+        return nil
+    }
+
+    private static let joinable = privateNames.union(ofAssertions).union(tables).union(["weak", "gnu_inline"]).sorted()
+    private static let longest = joinable.map(\.utf8.count).max() ?? 0
 
     /// Cheap, since every word of a change is asked.
     private static func mayBegin(_ name: String) -> Bool {

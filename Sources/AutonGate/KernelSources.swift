@@ -5,7 +5,9 @@ enum KernelSources {
     /// Sources of those directories, at most one level down; those of the disk's boot sector are no part of the kernel.
     static func areBuilt(_ path: String) -> Bool {
         let parts = path.split(separator: "/")
-        guard (2...3).contains(parts.count), directories.contains(String(parts[0])), !path.utf8.starts(with: "boot/disk/".utf8)
+        // `*.c` is no file that begins with a dot.
+        guard (2...3).contains(parts.count), !parts.contains(where: { $0.hasPrefix(".") }),
+            directories.contains(String(parts[0])), !path.utf8.starts(with: "boot/disk/".utf8)
         else {
             return false
         }

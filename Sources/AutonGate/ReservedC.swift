@@ -2,16 +2,68 @@
 struct ReservedC {
     private(set) var found: [Finding] = []
     private let isTest: Bool
+    private let isHeader: Bool
+    /// The file's macros that hand what they are called with to the assembler.
+    private let assembling: Set<String>
     /// The file's own `static` functions and variables.
     private let own: Set<String>
 
     init(_ source: CSource, path: String) {
         isTest = path.hasPrefix("tests/")
+        isHeader = Change.isHeader(path)
+        assembling = Self.assembling(source)
         own = Set(source.units.filter(source.isStatic).map(\.name)).subtracting(HarnessNames.tables)
         for unit in source.units where unit.kind == .function { defined(unit, source) }
         for directive in source.directives { look(at: directive) }
         for piece in source.pieces { look(at: piece) }
+        for kind in [Token.Kind.identifier, .string] { lookAtParts(of: source, kind) }
     }
+
+    private mutating func lookAtParts(of source: CSource, _ kind: Token.Kind) {
+        let words = source.pieces.flatMap { $0 }.filter { $0.kind == kind && !own.contains($0.text) }
+        guard let parts = HarnessNames.parts(in: Set(words.map(\.text))) else { return }
+        if let last = words.first(where: { $0.text == parts.last }) {
+            add("has the parts of a name of the harness's: \(parts.joined(separator: ", "))", last)
+        }
+    }
+
+    /// `#define READ(code) ({ … __asm__ volatile(code : …) … })`, and those that call such a one with a word of theirs.
+    private static func assembling(_ source: CSource) -> Set<String> {
+        let macros = source.directives.filter {
+            $0.name == "define" && $0.words.count > 1 && $0.words[1].isPunctuator("(") && $0.words[1].isTight
+        }
+        var found: Set<String> = []
+        while true {
+            let more = macros.filter { macro in
+                !found.contains(macro.words[0].text)
+                    && !templates(in: Array(macro.words.dropFirst(2)), of: found).allSatisfy { $0.kind == .string }
+            }
+            if more.isEmpty { return found }
+            found.formUnion(more.map(\.words[0].text))
+        }
+    }
+
+    /// The words that stand where the assembler's text does.
+    private static func templates(in words: [Token], of macros: Set<String>) -> [Token] {
+        words.indices.filter { words[$0].isPunctuator("(") && $0 > 0 }.flatMap { open -> [Token] in
+            let isCall = macros.contains(words[open - 1].text)
+            let name = words[..<open].suffix(3).last { $0.kind == .identifier && assemblers.contains($0.text) }
+            let isAssembly =
+                name != nil
+                && words[..<open].reversed().prefix { !assemblers.contains($0.text) }.allSatisfy { qualifiers.contains($0.text) }
+            guard isCall || isAssembly else { return [] }
+            var depth = 0
+            return Array(
+                words[(open + 1)...].prefix { word in
+                    if word.isPunctuator("(") { depth += 1 }
+                    if word.isPunctuator(")") { depth -= 1 }
+                    return depth >= 0 && (isCall || !(depth == 0 && word.isPunctuator(":")))
+                })
+        }
+    }
+
+    private static let assemblers: Set<String> = ["asm", "__asm", "__asm__"]
+    private static let qualifiers: Set<String> = ["volatile", "__volatile__", "__volatile", "goto", "inline", "__inline__"]
 
     private mutating func defined(_ unit: CUnit, _ source: CSource) {
         guard HarnessNames.functions.union(HarnessNames.ofAssertions).union(HarnessNames.macros).contains(unit.name) else {
@@ -25,8 +77,12 @@ struct ReservedC {
         switch directive.name {
         case "define", "undef":
             if let first, HarnessNames.isReserved(first.text) { add("redefines \(first.text) of the harness", first) }
+            if isHeader, let first, assembling.contains(first.text) {
+                add("hands on to the assembler what its caller says: \(first.text)", first)
+            }
         case "if", "ifdef", "ifndef", "elif", "elifdef", "elifndef":
             for word in directive.words {
+                if HarnessNames.macrosOfHeaders.contains(word.text) { add("asks who includes it: \(word.text)", word) }
                 if HarnessNames.isReserved(word.text) { add("asks whether \(word.text) of the harness is there", word) }
                 if HarnessNames.placesOfCompilation.contains(word.text) || HarnessNames.isOfCompilersHeaders(word.text) {
                     add("asks who includes it: \(word.text)", word)
@@ -60,7 +116,10 @@ struct ReservedC {
             case .punctuator:
                 if word.text == "(" {
                     depth += 1
-                    if index > 0, assembly == 0, Self.takesAssembly(words[..<index]) { assembly = depth }
+                    if index > 0, assembly == 0, Self.takesAssembly(words[..<index]) || assembling.contains(words[index - 1].text)
+                    {
+                        assembly = depth
+                    }
                 } else if word.text == ")" {
                     if assembly == depth { assembly = 0 }
                     depth -= 1
@@ -107,6 +166,10 @@ struct ReservedC {
             add(
                 "\(HarnessNames.tables.contains(name) ? "touches the harness's tables" : "uses what is private to the harness"): \(name)",
                 word)
+        } else if !isTest && !HarnessNames.functions.contains(name) && !own.contains(name)
+            && HarnessNames.ofTestsPrefixes.contains(where: name.hasPrefix) && !HarnessNames.ofAssertions.contains(name)
+        {
+            add("names a test: \(name)", word)
         } else if HarnessNames.ofAssertions.contains(name) && !isTest {
             add("calls what the harness's assertions call: \(name)", word)
         } else if HarnessNames.placesOfCompilation.contains(name), !isTest || !HarnessNames.placesOfTests.contains(name) {
@@ -143,6 +206,12 @@ struct ReservedC {
         } else if HarnessNames.isPrivate(text) || HarnessNames.ofAssertions.contains(text) {
             // A name alone in a string is for a macro to make an assembly name of.
             add("has \(text) of the harness as a string", string)
+        } else if let directive = Self.directives(in: text).first(where: Self.refused.contains),
+            text.contains("." + directive + " ")
+        {
+            add("has .\(directive) as a string, which a macro could hand to the assembler: \"\(shown(text))\"", string)
+        } else if !isTest, HarnessNames.ofTestsPrefixes.contains(where: text.contains) {
+            add("asks for tests by their names: \"\(shown(text))\"", string)
         }
     }
 

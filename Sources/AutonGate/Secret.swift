@@ -15,7 +15,7 @@ struct Secret: Sendable {
     private static let forms: [Secret] =
         ["AKIA", "ASIA", "ABIA", "ACCA"].map { Secret("an AWS access key id", $0, .upper, 16...16) }
         + ["ghp_", "gho_", "ghu_", "ghs_", "ghr_"].map { Secret("a GitHub token", $0, .alphanumeric, 36...255) }
-        + ["sk_live_", "rk_live_", "sk_test_", "rk_test_"].map { Secret("a Stripe key", $0, .word, 16...255) }
+        + ["sk_live_", "rk_live_", "sk_test_", "rk_test_"].map { Secret("a Stripe key", $0, .alphanumeric, 24...255) }
         + ["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xapp-"].map { Secret("a Slack token", $0, .token, 10...255) }
         + [
             Secret("a GitHub token", "github_pat_", .word, 22...255), Secret("a GitLab token", "glpat-", .token, 20...255),

@@ -86,7 +86,8 @@ extension Checklist {
             skip(CheckName.origin, because: Self.sameImage)
             skip(CheckName.counters, because: Self.sameImage)
         } else if !hasFailed {
-            let intrusion = boot.intrusion
+            let impostor = try elf.flatMap { try AcceptanceTests.impostors(in: $0, tree: directory).first }
+            let intrusion = boot.intrusion ?? impostor.map { "\($0) is not the acceptance test of that name" }
             var measurement = try await intrusion == nil ? begun : nil
             if intrusion == nil && expectsFailure { measurement = try await measure() }
             add(

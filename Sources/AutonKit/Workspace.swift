@@ -19,7 +19,12 @@ package struct Workspace: Sendable {
     /// - Throws: `AutonError` with `.badConfiguration` if there is none, or something else.
     package init(_ root: FilePath) throws {
         self.root = Files.absolute(root)
-        guard Files.isDirectory(self.root.appending(".git")), Files.isDirectory(self.root.appending("harness")) else {
+        // Ours is marked; a clone of one has the harness.
+        let excluded = try? Files.read(self.root.appending(".git/info/exclude"))
+        guard Files.isDirectory(self.root.appending(".git")),
+            excluded.map({ String(decoding: $0, as: UTF8.self).contains("/.auton/\n") }) == true
+                || Files.isDirectory(self.root.appending("harness"))
+        else {
             throw AutonError(
                 .badConfiguration,
                 Files.exists(self.root)

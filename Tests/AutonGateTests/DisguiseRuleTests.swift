@@ -60,12 +60,50 @@ import Testing
         ("int a; // \u{feff}", "a character that is not shown, U+FEFF"),
         ("int a; // \u{202e}x", "a character that is not shown, U+202E"),
         ("int \u{200b}a;", "a character that is not shown, U+200B"),
-        ("int a; \u{1b}[2K", "a character that is not shown, U+1B"),
+        ("int a; \u{1b}[2K", "a character that is not shown, U+1B"), ("// First.\rreturn;", "a character that is not shown, U+D"),
+        ("int a;\u{c}int b;", "a character that is not shown, U+C"),
+        ("JOIN(__BASE_FI, LE__)", "a name that is the compiler's: __BASE_FI"),
+        ("#define EXISTS __has_include", "a name that is the compiler's: __has_include"),
+        ("int a = JOIN(_, _start_ktests);", "a name that is the compiler's: _"),
     ])
     func disguises(code: String, what: String) {
         let found = violations("lib/a.c", "int first;\n" + code + "\n")
         #expect(found.count == 1, "\(found)")
         #expect(found.first?.hasPrefix("lib/a.c: \(what) (line ") == true, "\(found)")
+    }
+
+    @Test func namesThatCodeHasAUseFor() {
+        let code = """
+            #ifndef _BOOT_H_
+            #define _BOOT_H_
+            extern const char __text_start[], __kernel_phys_end[];
+            static inline __attribute__((__packed__, noreturn)) void f(int n, ...) { __builtin_ctz(n), __atomic_load_n(&n, __ATOMIC_RELAXED); }
+            #define LOG(...) log(__LINE__, __VA_ARGS__)
+            #endif
+            """
+        #expect(violations("lib/a.h", code) == [])
+    }
+
+    /// What a header promises, a test's compiler does not look for any more.
+    @Test(arguments: [
+        "void *a(int n) __attribute__((assume_aligned(64)));", "static inline void f(int n) { if (n) __builtin_unreachable(); }",
+    ])
+    func promisesToTheCompiler(_ code: String) {
+        #expect(
+            violations("include/a.h", code + "\n").first?.contains("promises the compiler what tests are to find out") == true)
+        #expect(violations("lib/a.c", code + "\n") == [])
+    }
+
+    /// A word of tests that are there is something else there than a macro, unless it was one before, in whichever header.
+    @Test func aWordOfTestsAsAMacro() async throws {
+        let ws = try await TestWorkspace(only: [
+            "include/old.h": "#define KNOWN 1\n", "tests/lib_a.c": "/* spoken */ static int wrong = KNOWN + 1;\n",
+            "harness/mem.c": "",
+        ])
+        let macros = "#define wrong wrong[4096 - __LINE__]\n#define spoken 1\n#define KNOWN 1\n"
+        let found = DisguiseRule().violations(in: try await ws.change(["include/new.h": .write(macros)]))
+        #expect(found == ["include/new.h: gives another meaning to wrong, which tests/lib_a.c has (line 1)"])
+        #expect(DisguiseRule().violations(in: try await ws.change(["lib/new.c": .write(macros)])) == [])
     }
 
     @Test func aPragmaThatMakesWeak() {
@@ -82,11 +120,17 @@ import Testing
     @Test(arguments: [
         ("[warning -all]", "[warning"), ("[WARNING off]", "[warning"), ("%define QUIET [warning -all]", "[warning"),
         ("weak sum", "weak"), ("[WEAK sum]", "WEAK"), ("%pragma output x", "%pragma"), ("%line 7 x.asm", "%line"),
-        ("m\u{435}mcmp:", "a letter that is not ASCII: m\u{435}mcmp"),
+        ("m\u{435}mcmp:", "a letter that is not ASCII: m\u{435}mcmp"), ("%comment it", "%comment"),
+        ("inc%[B] \"x\"", "makes a name of parts: inc %[B] \"x\""),
+        ("extern __start_%[S]", "makes a name of parts: extern __start_ %[S]"),
+        ("section .%[S].ktests", "makes a name of parts: section.%[S] .ktests"),
+        ("mov eax, a %+ b", "makes a name of parts: mov eax, a %+ b"),
     ])
     func nasm(code: String, what: String) {
         #expect(violations("boot/a.asm", "a:\n" + code + "\n") == ["boot/a.asm: \(what) (line 2)"])
     }
+
+    @Test func localLabelsOfParts() { #expect(violations("boot/a.asm", ".v%[v]:\n\tdq a.v%[v]\n") == []) }
 
     /// A header's macro would be what tests call in place of the function.
     @Test func aFunctionAsAMacro() {

@@ -59,10 +59,66 @@ import Testing
     @Test(arguments: [
         "#ifdef __bool_true_false_are_defined\n#endif", "#if defined(NULL)\n#endif", "#if UINT8_MAX\n#endif",
         "#ifndef _STDDEF_H\n#endif",
+        "#ifdef HARNESS_READ\n#endif", "#if !defined(KERNEL_VIRT_BASE)\n#endif",
         "#define IS_TEST (__FILE__[0] == 't')", "static inline int f(void) { return __func__[0]; }",
     ])
     func whoIncludesIt(code: String) {
         #expect(violations("include/a.h", code).first?.contains("asks who includes it") == true)
+    }
+
+    @Test(arguments: [
+        ("include/a.h", "#define ktest_mm__sorted(none) sorted(none)", "redefines ktest_mm__sorted of the harness"),
+        ("lib/a.c", "void *t(void) { return ktest_mm__sorted; }", "names a test: ktest_mm__sorted"),
+        (
+            "lib/a.c", "bool t(const char *name) { return strncmp(name, \"ktest_\", 6) == 0; }",
+            "asks for tests by their names: \"ktest_\""
+        ),
+        (
+            "lib/a.c", "#define A \"ktest_fa\"\n#define B \"il\"\nint a(void) __asm__(A B);",
+            "has the parts of a name of the harness's: ktest_fa, il"
+        ),
+        ("lib/a.c", "int a = JOIN(report_, raw);", "joins words to report_raw of the harness"),
+        (
+            "lib/a.c", "#define J(x) we##x\nint a __attribute__((J(ak)));\nint we;",
+            "has the parts of a name of the harness's: we, ak"
+        ),
+        (
+            "lib/a.c", "#define ASM(text) __asm__ volatile(text)\nvoid f(void) { ASM(\".set ktest_fail, f\"); }",
+            "names ktest_fail of the harness in assembly"
+        ),
+        (
+            "lib/a.c", "#define A(t) __asm__(t)\n#define B(t) A(t)\nvoid f(void) { B(\"call report_end\"); }",
+            "names report_end of the harness in assembly"
+        ),
+        ("include/a.h", "#define ASM(text) __asm__ volatile(text)", "hands on to the assembler what its caller says: ASM"),
+        ("include/a.h", "#define NONE \".set memcmp, none\"", "has .set as a string, which a macro could hand to the assembler"),
+    ])
+    func whatIsMadeOfPartsOrNamesTests(path: String, code: String, what: String) {
+        let found = violations(path, code + "\n")
+        #expect(found.contains { $0.hasPrefix("\(path): \(what)") }, "\(found)")
+    }
+
+    /// Tests read registers so, and ask who called.
+    @Test func whatTestsDoByMacrosOfTheirOwn() {
+        let code = """
+            #define READ(code) ({ uint64_t value_; __asm__ volatile(code : "=r"(value_) : : "memory"); value_; })
+            static uint64_t cr3(void) { return READ("mov %%cr3, %0"); }
+            KTEST(mm, callers) { KASSERT(caller() == (uint64_t)ktest_mm__callers); }
+            """
+        #expect(violations("tests/mm_a.c", code) == [])
+    }
+
+    @Test func macrosOfTheHeadersAreKnown() throws {
+        var found: Set<String> = []
+        for directory in ["harness", "acceptance", "acceptance/boot", "acceptance/mm", "acceptance/sched"] {
+            let place = Scaffold.package.appending("kernel/\(directory)")
+            for name in try Files.list(place) where name.hasSuffix(".h") {
+                let source = CSource(try Files.read(place.appending(name)))
+                found.formUnion(source.directives.filter { $0.name == "define" }.compactMap(\.words.first?.text))
+            }
+        }
+        #expect(found.filter { !HarnessNames.macrosOfHeaders.contains($0) && !HarnessNames.isReserved($0) } == [])
+        #expect(HarnessNames.macrosOfHeaders.subtracting(found) == [])
     }
 
     @Test func whatWouldNotBeBuiltAnew() {
