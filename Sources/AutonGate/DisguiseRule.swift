@@ -119,7 +119,8 @@ package struct DisguiseRule: DiffRule {
             return "gives another meaning to \(name.text)"
         }
         // Rules look for what stands behind these words.
-        let another = words.dropFirst().last.flatMap {
+        let qualifiers = ["volatile", "__volatile", "__volatile__", "goto", "inline"]
+        let another = words.dropFirst().last { !qualifiers.contains($0.text) }.flatMap {
             ["asm", "__asm", "__asm__", "__attribute__", "__attribute"].contains($0.text) ? $0.text : nil
         }
         return another.map { "gives another name to \($0)" }

@@ -4,13 +4,17 @@ struct PortsC {
     private let source: CSource
     private let names: Names
 
-    init(_ source: CSource, _ names: Names) {
+    /// Of these none drives a device: a number there may be anything, a letter, a right, a guest's port, unless the file does input or output.
+    private static let withoutDevices = ["lib/", "ipc/", "nl/", "llm/", "hv/"]
+
+    init(_ source: CSource, _ names: Names, path: String) {
         (self.source, self.names) = (source, names)
         for words in source.pieces {
             calls(in: words)
             assembly(in: words)
-            numbers(in: words)
         }
+        if Self.withoutDevices.contains(where: path.hasPrefix) && !source.pieces.contains(where: doesIO) { return }
+        for words in source.pieces { numbers(in: words) }
         // What a name stands for is a finding where the name says that it is a port.
         for (name, line) in Names.definitions(in: source) where HarnessPorts.isNameOfPort(name) {
             for port in HarnessPorts.among(names.constants.values[name] ?? .unknown) { add(port, line) }

@@ -17,9 +17,11 @@ package struct PortsRule: DiffRule {
         let old = PortsC.Names(files.compactMap(\.oldC)), new = PortsC.Names(files.compactMap(\.newC))
         return files.filter { $0.status != .deleted }.flatMap { file in
             let known =
-                (file.oldC.map { PortsC($0, old).found } ?? []) + (file.oldAssembler.map { PortsAssembler($0).found } ?? [])
+                (file.oldC.map { PortsC($0, old, path: file.path).found } ?? [])
+                + (file.oldAssembler.map { PortsAssembler($0).found } ?? [])
             let found =
-                (file.newC.map { PortsC($0, new).found } ?? []) + (file.newAssembler.map { PortsAssembler($0).found } ?? [])
+                (file.newC.map { PortsC($0, new, path: file.path).found } ?? [])
+                + (file.newAssembler.map { PortsAssembler($0).found } ?? [])
             return SourceFindings.new(found, since: known).map { "\(file.path): \($0)" }
         }
     }

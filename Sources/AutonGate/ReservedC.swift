@@ -131,6 +131,11 @@ struct ReservedC {
                 let next = words.indices.contains(index + 1) ? words[index + 1] : nil
                 let isMember =
                     braces.last == true && depth == 0 && next.map { [";", ",", "[", ":"].contains($0.text) } ?? false
+                if assembly > 0, ["section", "__section__"].contains(word.text), next?.isPunctuator("(") == true,
+                    words.indices.contains(index + 2), words[index + 2].kind != .string
+                {
+                    add("has a section that a macro names: \(words[index + 2].text)", word)
+                }
                 if !isMember { look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next) }
                 beside = beside.suffix(3) + [word.text]
                 joined(beside, word)

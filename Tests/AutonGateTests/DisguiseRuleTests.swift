@@ -49,6 +49,7 @@ import Testing
         ("_Pragma(\"GCC optimize(0)\") int b;", "_Pragma"),
         ("#define QUIET _Pragma(\"GCC diagnostic ignored \\\"-Wall\\\"\")", "_Pragma"),
         ("#line 7 \"x.c\"", "#line"), ("# 7 \"x.c\" 3", "#line"), ("#define ASM __asm__", "gives another name to __asm__"),
+        ("#define ASM __asm__ volatile", "gives another name to __asm__"),
         ("#define K\u{410}SSERT(x) (void)(x)", "a letter that is not ASCII: K\u{410}SSERT"),
         ("int m\u{435}mcmp(void);", "a letter that is not ASCII: m\u{435}mcmp"),
         ("int a\u{a0};", "a letter that is not ASCII: a\u{a0}"),

@@ -99,6 +99,16 @@ import Testing
         #expect(violations(assembly, path: "boot/a.asm") == [])
     }
 
+    /// A guest's port is none of the machine's, a letter no port.
+    @Test(arguments: ["hv/vm.c", "nl/letters.c", "ipc/right.c", "lib/crc.c"])
+    func numbersOfWhatDrivesNoDevice(_ path: String) {
+        let code =
+            "enum { GUEST_COM2 = 0x2f8 };\n#define PORT_RIGHTS 0xf4\nstatic const uint16_t letters[][2] = { { 0x0510, 0x052f } };\n"
+        #expect(violations(code, path: path) == [])
+        #expect(violations(code + "void f(void) { outb(GUEST_COM2, 1); }", path: path) != [])
+        #expect(violations(code) != [])
+    }
+
     /// Where a file neither reads nor writes a port its numbers may be any; a name that is one is known elsewhere.
     @Test func enumerators() {
         let names = "enum { OP_HLT = 0xf4, PAGES = 0x2f8, MSR_MTRR = 0x2ff };\n"

@@ -90,6 +90,7 @@ import Testing
             "lib/a.c", "#define A(t) __asm__(t)\n#define B(t) A(t)\nvoid f(void) { B(\"call report_end\"); }",
             "names report_end of the harness in assembly"
         ),
+        ("lib/a.c", "static int a __attribute__((section(A B), used));", "has a section that a macro names: A"),
         ("include/a.h", "#define ASM(text) __asm__ volatile(text)", "hands on to the assembler what its caller says: ASM"),
         ("include/a.h", "#define NONE \".set memcmp, none\"", "has .set as a string, which a macro could hand to the assembler"),
     ])
@@ -271,7 +272,8 @@ import Testing
             #expect(HarnessNames.isPrivate(name), "\(name)")
         }
         let makefile = try Files.readText(Scaffold.kernel.appending("Makefile"))
-        let names = "(report_|fw_cfg_|harness_(addr|mem|bss|init|str|in|out|call|ticks|level|ready|running|result|beside))"
+        let names =
+            "(__start_|__stop_|report_|fw_cfg_|harness_(addr|mem|bss|init|str|in|out|call|ticks|level|ready|running|result|beside))"
         #expect(makefile.contains("PRIVATE := : \(names)"))
     }
 }
