@@ -45,11 +45,12 @@ help:
 	@echo 'make kernel                          build kernel/: ELF, disk image and, where GRUB is, CD'
 	@echo 'make deps | build | test | lint      Debian packages; programs, whose gate proves itself; tests; style'
 	@echo 'make interactions [CASES=NAME,...]   find the interactions that are planted in Tests/Interactions'
-	@echo 'make deps-dev                        what makes a CD too, so that merges are booted by GRUB'
+	@echo 'make deps-dev                        what makes a CD, so that merges are booted by GRUB, and what lint needs'
 	@echo 'make bench | bench-model             the figures of the README; those of the live model'"'"'s client'
 	@echo 'make bench-compose [ARGS="8 64"]     what a composition check costs, by the number of tasks'
 	@echo 'make bench-linux                     what a Debian kernel takes for the like of our benchmarks'
 	@echo 'make fake-model [ARGS=--help]        the server that the tests talk to, by hand'
+	@echo 'make TARGET WORKSPACE=DIR MAILBOX=DIR KERNEL=DIR MODEL=URI   in place of what auton.toml says; VERBOSE=1: all that building says'
 	@echo 'make install [PREFIX=/usr/local]     programs, manual pages, completions'
 	@echo 'make clean                           remove what was built (mailbox and workspace stay)'
 

@@ -195,7 +195,7 @@ extension Mailbox {
             if !has(.blocked, task.task) {
                 try file(Blocked(task: task.task, attempts: task.attempt, reasons: task.reasons + [reason]))
             }
-            return "\(task.task) is blocked after \(task.attempt) attempts"
+            return "\(task.task) is blocked after \(task.attempt) attempt\(task.attempt == 1 ? "" : "s")"
         }
         let next = conflict ? task.resolution(of: reason) : task.next(because: reason)
         if !has(.task, next.name) { try file(next) }

@@ -103,7 +103,7 @@ extension Interaction {
 extension Interaction.Cost {
     /// `+12.5%`.
     package var change: String {
-        guard alone > 0 else { return "from nothing" }
+        guard alone > 0 else { return combined > 0 ? "from nothing" : "+0.0%" }
         let tenths = Int((Double(combined - alone) / Double(alone) * 1000).rounded())
         return "\(tenths < 0 ? "-" : "+")\(tenths.magnitude / 10).\(tenths.magnitude % 10)%"
     }

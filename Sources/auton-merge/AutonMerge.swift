@@ -32,6 +32,9 @@ struct AutonMerge: SuiteCommand {
             valueName: "run directory"))
     var schedule: String?
 
+    @Flag(help: "Print the merge messages as JSON.")
+    var json = false
+
     @OptionGroup var places: Places
     @OptionGroup var sandbox: SandboxOptions
 
@@ -59,7 +62,7 @@ struct AutonMerge: SuiteCommand {
             for task in try named.isEmpty ? ready(mailbox) : named {
                 switch try await integrator.merge(task) {
                 case .merged(let merge):
-                    print("\(merge.commit) \(merge.task).\(merge.attempt)")
+                    if json { try printMessage(merge) } else { print("\(merge.commit) \(merge.task).\(merge.attempt)") }
                     let skipped = (merge.boots ?? []).filter { $0.outcome == .skipped }.map { "\($0.name) (\($0.detail))" }
                     if !skipped.isEmpty {
                         complain("\(merge.task) is merged without a boot of \(skipped.joined(separator: ", "))")

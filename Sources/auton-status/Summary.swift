@@ -88,7 +88,7 @@ struct Summary: Codable {
     }
 
     var totals: String {
-        "\(merged) of \(tasks.count) tasks merged, \(amended)\(attempts) attempts, \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
+        "\(merged) of \(tasks.count) tasks merged, \(amended)\(attempts) attempt\(attempts == 1 ? "" : "s"), \(turns) model turns, \(usage.allInput) tokens in, \(usage.output) out"
             + notes
     }
 

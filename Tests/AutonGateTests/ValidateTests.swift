@@ -91,7 +91,7 @@ import Testing
         try await file(.sample(), Self.bad)
         let result = try await run("demo-001", environment: ["AUTON_ATTEMPTS": "1"])
         #expect(result.ending == .exited(1))
-        #expect(result.line.hasSuffix("demo-001.1 rejected: demo-001 is blocked after 1 attempts"))
+        #expect(result.line.hasSuffix("demo-001.1 rejected: demo-001 is blocked after 1 attempt"))
         #expect(try mailbox.get(Blocked.self, "demo-001").reasons.count == 1)
         #expect(try mailbox.names(.task) == ["demo-001.1"])
     }

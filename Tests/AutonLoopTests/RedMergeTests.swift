@@ -43,7 +43,8 @@ import Testing
 
     @Test func mainStaysAndTheTaskIsTold() async throws {
         let run = try await prepared()
-        #expect(try await run.auton("merge", "lib-001").status == 0)
+        let merged = try await run.auton("merge", "--json", "lib-001")
+        #expect(try merged.status == 0 && merged.output == run.directory.read("mailbox/merge/lib-001.json"))
         let git = Git(directory: run.directory["workspace/.git"])
         let main = try await git.commit("main")
         let outcome = try await run.auton("merge", "lib-002")
