@@ -10,6 +10,8 @@ struct BootMatrix: Sendable {
         var result: BootResult
         /// The lines that show a failure.
         var evidence: [String] = []
+        /// Whether nothing is wrong but that tests failed.
+        var mayBeChance = false
     }
 
     /// As many as a build has compilers.
@@ -23,13 +25,16 @@ struct BootMatrix: Sendable {
 
     /// The boots that are asked for beside the trial's own, in the order of the demand.
     ///
-    /// What failed while others had the machine is booted once more, alone. On a machine that is ours it has failed.
+    /// What failed while others had the machine is booted once more, alone, and so are tests that failed beside a boot of ours. On a
+    /// machine that is ours, and one boot's, it has failed.
     func boots(_ demand: BootDemand) async throws -> [Boot] {
         let machines = demand.machines.filter { $0 != Machine() }
         let others = OthersShare()
         var boots = try await concurrently(machines, atOnce: Self.atOnce) { try await boot(on: $0, demand) }
-        guard boots.contains(where: { $0.result.outcome == .failed }), let excuse = others.excuse else { return boots }
+        guard boots.contains(where: { $0.result.outcome == .failed }) else { return boots }
+        let excuse = others.excuse, besideOurs = machines.count > 1 ? BootReport.besideOurs : nil
         for (index, machine) in machines.enumerated() where boots[index].result.outcome == .failed {
+            guard let excuse = excuse ?? (boots[index].mayBeChance ? besideOurs : nil) else { continue }
             let first = boots[index].result.detail
             boots[index] = try await boot(on: machine, demand)
             guard boots[index].result.outcome == .passed else { continue }
@@ -63,7 +68,9 @@ struct BootMatrix: Sendable {
             boot.oversight = try Oversight(of: tree.appending(Machine().image), on: machine)
             let report = try await boot.run()
             if let failure = report.failure ?? report.intrusion ?? difference(of: report, on: machine) {
-                return finish(.failed, failure, evidence: report.evidence)
+                var boot = finish(.failed, failure, evidence: report.evidence)
+                boot.mayBeChance = report.mayBeChance && report.intrusion == nil
+                return boot
             }
             let absent = try ExpectedLines(in: tree)?.absent(from: report.consoleLines) ?? []
             return absent.isEmpty

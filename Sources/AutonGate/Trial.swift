@@ -67,7 +67,7 @@ extension Checklist {
             var reason = others.excuse
             // Our own boots have the machine, too: who passes there, twice and the same way, is asked once more when they are over.
             if reason == nil && isBeside, try await begun?.failure == nil {
-                reason = "at the second go, when nothing was beside it"
+                reason = BootReport.besideOurs
             }
             (boot, excuse) = try await boot.again(because: reason, watched)
         }
@@ -143,6 +143,9 @@ extension BootReport {
         let others = OthersShare(), first = try await boot()
         return try await first.again(because: others.excuse, boot)
     }
+
+    /// Why tests pass then that have failed by the clock while another boot of ours had the machine, too.
+    static let besideOurs = "at the second go, when nothing was beside it"
 
     /// Whether nothing is wrong but that tests failed.
     var mayBeChance: Bool { ending == .failed && report.problems.isEmpty }

@@ -53,6 +53,30 @@ package struct RecordedRun: Sendable {
         return reasons.last { $0.attempt == task.attempt && $0.stage == stage }
     }
 
+    /// Whether the recorded run's gate accepted the attempt.
+    package func accepted(_ task: TaskMessage) throws -> Bool { try recording.find(Verdict.self, task.name)?.accepted == true }
+
+    /// Whether the recorded run merged the attempt.
+    package func merged(_ task: TaskMessage) throws -> Bool {
+        try recording.find(Merge.self, task.task)?.attempt == task.attempt
+    }
+
+    /// Judges; what went well when it was recorded once more if it does not now, as tests go by the clock and may fail by chance. No
+    /// further attempt is recorded: who goes on has to try again.
+    ///
+    /// - Parameter refusal: why it did not go well; nil if it did.
+    /// - Throws: `AutonError` with `.tryAgain` if it does not go well the second time either.
+    package func judgeAgain<T: Sendable>(
+        _ name: String, ifRefused refusal: (T) -> String?, _ judge: () async throws -> T
+    ) async throws -> T {
+        let first = try await judge()
+        guard refusal(first) != nil, case let second = try await judge() else { return first }
+        if let why = refusal(second) {
+            throw AutonError(.tryAgain, "the recorded run had no fault to find here; now twice: \(why)", at: name)
+        }
+        return second
+    }
+
     /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge, unless it
     /// had not come to that.
     package func isTurn(of task: String) async throws -> Bool {

@@ -32,7 +32,14 @@ struct Desk {
         let verdict =
             switch candidate.outcome {
             case .gaveUp: Self.refusal(of: candidate)
-            case .finished: try await judge(candidate, as: task)
+            case .finished:
+                if let recorded, try recorded.accepted(task) {
+                    try await recorded.judgeAgain(
+                        task.name, ifRefused: { $0.accepted ? nil : reason(for: $0).summary },
+                        { try await judge(candidate, as: task) })
+                } else {
+                    try await judge(candidate, as: task)
+                }
             }
         try mailbox.file(verdict)
         return verdict

@@ -118,4 +118,32 @@ import Testing
         try recording.file(Blocked(task: "lib-009", attempts: 1, reasons: []))
         #expect(try await run.isTurn(of: "lib-009"))
     }
+
+    /// What failed by chance, as tests that go by the clock do, is no attempt's end: no other is recorded.
+    @Test(arguments: [[true], [false, true], [false, false]])
+    func whatWentWellWhenRecordedIsJudgedOnceMore(_ outcomes: [Bool]) async throws {
+        var left = outcomes
+        let refusal = { (isGood: Bool) in isGood ? nil : "a test failed" }
+        let error = await failure {
+            let isGood = try await run.judgeAgain("boot-001.1", ifRefused: refusal) { left.removeFirst() }
+            #expect(isGood)
+        }
+        #expect(error?.status == (outcomes.last == true ? nil : .tryAgain))
+        let words = "the recorded run had no fault to find here; now twice: a test failed: boot-001.1"
+        #expect(error?.description == (outcomes.last == true ? nil : words))
+        #expect(left.isEmpty)
+    }
+
+    @Test func whatTheRecordedRunHadDone() throws {
+        let first = TaskMessage(plannedTask("boot-001")), reason = Reason(attempt: 1, stage: .gate, summary: "", details: [])
+        #expect(try run.merged(first) && !run.merged(first.next(because: reason)))
+        #expect(try !run.merged(TaskMessage(plannedTask("boot-003"))) && !run.accepted(first))
+        for (attempt, accepted) in [(1, true), (2, false)] {
+            try recording.file(
+                Verdict(
+                    task: "boot-001", attempt: attempt, commit: "c", tree: "t", accepted: accepted, checks: [], tests: [],
+                    console: []))
+        }
+        #expect(try run.accepted(first) && !run.accepted(first.next(because: reason)))
+    }
 }

@@ -148,7 +148,7 @@ import Testing
             try run.directory.write("runs/\(name)/transcript/plan-1.jsonl", "")
         }
         for (name, status, error) in [
-            ("a", 65, "a recording that comes after itself: a"), ("c", 78, "no recording gone (there are: a b c )"),
+            ("a", 65, "a recording that comes after itself: a"), ("c", 78, "no recording gone (there are: a, b, c)"),
         ] {
             var command = run.command("replay", name)
             command.environment["AUTON_RUNS"] = "runs"
