@@ -36,7 +36,7 @@ actor Laboratory {
     private let workspace: Workspace
     private let slots: Slots
     private let memory: ObservationStore
-    /// The tree whose build the others go on from, unless what the whole was built to is kept.
+    /// The tree whose build the others go on from, unless what it or the whole was built to is kept.
     private let base: (tree: String, commit: String)
     private let kept: FilePath?
     private var builds: [String: Task<BuildOutcome, any Error>] = [:]
@@ -55,7 +55,8 @@ actor Laboratory {
         self.workspace = workspace
         self.limits = limits
         self.base = (try await workspace.git.tree(of: base), base)
-        kept = BuildCache(workspace: workspace).kept(whole)
+        let cache = BuildCache(workspace: workspace)
+        kept = cache.kept(whole) ?? cache.kept(self.base.tree)
         slots = Slots(processors)
         memory = ObservationStore(workspace)
         directory = workspace.place(of: purpose)

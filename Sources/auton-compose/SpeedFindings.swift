@@ -22,10 +22,11 @@ struct SpeedFindings: Sendable {
         Measure(kind: .speed, of: { $0.instructions(ofBenches: true) }, tolerance: Tolerance(share: share))
     }
 
-    /// What a test prints takes its time as soon as there is a port to print to, and is no slowdown.
+    /// What a test prints takes its time as soon as there is a port to print to, and is no slowdown. Nor is a step more of a search in the
+    /// table of all functions, which is a tenth, and comes when these are more than the next power of two: so a test may take twice the share.
     private static func instructionsOfTests(_ share: Double) -> Measure {
         Measure(
-            kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: share, floor: 20_000),
+            kind: .speed, of: { $0.instructions(ofBenches: false) }, tolerance: Tolerance(share: 2 * share, floor: 20_000),
             addsUp: true)
     }
 
