@@ -62,17 +62,36 @@ struct AddedTests {
     ]
     private static let constants: Set<String> = ["true", "false", "NULL", "sizeof"]
 
-    /// What of it can be executed: nothing behind `#if 0`, or behind a `return` that stands under no condition.
+    /// What of it can be executed: nothing behind `#if 0` or `if (0)`, or behind a `return` that stands under no condition.
     private static func body(_ unit: CUnit, _ source: CSource, _ leftOut: Set<Int>) -> ArraySlice<Token> {
         let all = (unit.body ?? unit.words.upperBound)..<unit.words.upperBound
-        var words: [Token] = [], depth = 0
-        for index in all where !leftOut.contains(index) {
+        var words: [Token] = [], depth = 0, end = all.lowerBound
+        for index in all where !leftOut.contains(index) && index >= end {
             let word = source.tokens[index]
+            if let after = endOfNever(source.tokens[index..<all.upperBound]) {
+                end = after
+                continue
+            }
             if word.isPunctuator("{") { depth += 1 } else if word.isPunctuator("}") { depth -= 1 }
             if depth == 1, word.isIdentifier("return"), [";", "{", "}"].contains(words.last?.text) { break }
             words.append(word)
         }
         return words[...]
+    }
+
+    /// Where what is behind `if (0)`, with which the words begin, ends; nil if they begin with something else.
+    private static func endOfNever(_ words: ArraySlice<Token>) -> Int? {
+        guard let first = words.first, ["if", "while"].contains(first.text), words.count > 4,
+            words[words.startIndex + 1].isPunctuator("("), ["0", "false"].contains(words[words.startIndex + 2].text),
+            words[words.startIndex + 3].isPunctuator(")")
+        else { return nil }
+        var depth = 0
+        for index in words.indices.dropFirst(4) {
+            if words[index].isPunctuator("{") { depth += 1 }
+            if words[index].isPunctuator("}") { depth -= 1 }
+            if depth <= 0, words[index].isPunctuator(";") || words[index].isPunctuator("}") { return index + 1 }
+        }
+        return words.endIndex
     }
 
     /// Whether one of the assertions is called with a name among its arguments, or one of the helpers at all.

@@ -12,7 +12,8 @@ import Testing
     @Test(arguments: [
         "KASSERT(f());", "KASSERT_EQ(a, 1);", "KASSERT_STREQ(\"a\", text);", "for (;;) { if (x) KASSERT(x->y); }", "check(1);",
         "CHECK(1);",
-        "ktest_fail(__FILE__, __LINE__, \"x\");", "twice();", "KASSERT(1 + 1 == N);", "if (x) return; KASSERT(f());",
+        "ktest_fail(__FILE__, __LINE__, \"x\");", "twice();", "KASSERT(1 + 1 == N);", "if (0) { f(); } else KASSERT(f());",
+        "do { KASSERT(f()); } while (0);", "if (x) return; KASSERT(f());",
         "\n#if 0\n#else\nKASSERT(f());\n#endif\n",
         "while (x) { return; } KASSERT(f());", "KASSERT_EQ(f(), f());", "KASSERT_EQ(a[0], a[1]);", "KASSERT(a || (b, 1));",
     ])
@@ -29,7 +30,8 @@ import Testing
     @Test(arguments: [
         "", "KASSERT(true);", "KASSERT(1);", "KASSERT_EQ(1 + 1, 2);", "KASSERT_EQ(sizeof(\"a\"), 2);",
         "KASSERT_STREQ(\"a\", \"a\");",
-        "KASSERT(NULL == 0 && !false);", "\n#if 0\nKASSERT(f());\n#endif\n", "return;\nKASSERT(f());",
+        "KASSERT(NULL == 0 && !false);", "if (0) KASSERT(f());", "if (false) { ; KASSERT(f()); } g();",
+        "while (0) { KASSERT(f()); }", "\n#if 0\nKASSERT(f());\n#endif\n", "return;\nKASSERT(f());",
         "{ ; } return; KASSERT(f());", "f();", "(void)\"KASSERT(f())\";", "/* KASSERT(f()); */", "check();", "KASSERT;",
         "KASSERT_EQ(a, a);", "KASSERT_STREQ(x->name, x->name);", "KASSERT(f() || 1);", "KASSERT(true || f(a, b));",
     ])

@@ -1,0 +1,2 @@
+# The task graph, written by auton-plan.
+TASKS := lib-003
