@@ -36,20 +36,40 @@ package struct DisguiseRule: DiffRule {
             zip(source.tokens[unit.words], source.tokens[unit.words].dropFirst()).contains {
                 $0.text == unit.name && $1.isPunctuator("(")
             }
+                // A macro that is called where declarations stand begins them.
+                && source.tokens[unit.words].first?.text != unit.name
         }.map(\.name)
     }
 
     /// Tests that call such a function would call something else.
     private static func macros(of functions: Set<String>, in source: CSource) -> [Finding] {
-        source.directives.filter { $0.name == "define" }.compactMap(\.words.first).filter { functions.contains($0.text) }.map {
+        let undefined = undefined(in: source)
+        return source.directives.filter { $0.name == "define" }.compactMap(\.words.first).filter {
+            functions.contains($0.text) && !undefined.contains($0.text)
+        }.map {
             Finding(what: "gives another meaning to \($0.text), which is a function", line: $0.line)
         }
     }
 
-    /// What tests have by that name is no macro, or they would not have been built.
+    /// Macros that are gone again at the header's end: `#undef X` comes last.
+    private static func undefined(in source: CSource) -> Set<String> {
+        var found: Set<String> = []
+        for directive in source.directives {
+            guard let name = directive.words.first?.text else { continue }
+            if directive.name == "undef" { found.insert(name) } else if directive.name == "define" { found.remove(name) }
+        }
+        return found
+    }
+
+    /// What tests have by that name is no macro, or they would not have been built. One that stands for the same wherever it is could not
+    /// be declared there, or is only called otherwise: it takes one that goes by the line, by what it is called with, or by itself.
     private static func taken(_ words: [String: String], by source: CSource) -> [Finding] {
-        source.directives.filter { $0.name == "define" }.compactMap(\.words.first).compactMap { name in
-            words[name.text].map { Finding(what: "gives another meaning to \(name.text), which \($0) has", line: name.line) }
+        let undefined = undefined(in: source)
+        return source.directives.filter { $0.name == "define" }.compactMap { macro in
+            guard let name = macro.words.first, let place = words[name.text], !undefined.contains(name.text),
+                macro.words.dropFirst().contains(where: { [name.text, "__LINE__", "##"].contains($0.text) })
+            else { return nil }
+            return Finding(what: "gives another meaning to \(name.text), which \(place) has", line: name.line)
         }
     }
 
@@ -72,8 +92,8 @@ package struct DisguiseRule: DiffRule {
 
     private static func found(in word: Token) -> Finding? {
         if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
-        if word.kind == .identifier && CompilerNames.isUnknown(word.text) {
-            return Finding(what: "a name that is the compiler's: \(word.text)", line: word.line)
+        if word.kind == .identifier && CompilerNames.isPart(word.text) {
+            return Finding(what: "a name of the compiler's, or a part of one: \(word.text)", line: word.line)
         }
         // What is inlined is another function than the one of that name, which others call.
         if ["gnu_inline", "__gnu_inline__"].contains(word.text) { return Finding(what: word.text, line: word.line) }

@@ -5,7 +5,9 @@ struct PortsC {
     private let names: Names
 
     /// Of these none drives a device: a number there may be anything, a letter, a right, a guest's port, unless the file does input or output.
-    private static let withoutDevices = ["lib/", "ipc/", "nl/", "llm/", "hv/"]
+    private static let withoutDevices = ["lib", "ipc", "nl", "llm", "hv"].flatMap {
+        ["\($0)/", "tests/\($0)_", "include/\($0)/"]
+    }
 
     init(_ source: CSource, _ names: Names, path: String) {
         (self.source, self.names) = (source, names)

@@ -2,7 +2,6 @@
 struct ReservedC {
     private(set) var found: [Finding] = []
     private let isTest: Bool
-    private let isHeader: Bool
     /// The file's macros that hand what they are called with to the assembler.
     private let assembling: Set<String>
     /// The file's own `static` functions and variables.
@@ -10,7 +9,6 @@ struct ReservedC {
 
     init(_ source: CSource, path: String) {
         isTest = path.hasPrefix("tests/")
-        isHeader = Change.isHeader(path)
         assembling = Self.assembling(source)
         own = Set(source.units.filter(source.isStatic).map(\.name)).subtracting(HarnessNames.tables)
         for unit in source.units where unit.kind == .function { defined(unit, source) }
@@ -77,9 +75,6 @@ struct ReservedC {
         switch directive.name {
         case "define", "undef":
             if let first, HarnessNames.isReserved(first.text) { add("redefines \(first.text) of the harness", first) }
-            if isHeader, let first, assembling.contains(first.text) {
-                add("hands on to the assembler what its caller says: \(first.text)", first)
-            }
         case "if", "ifdef", "ifndef", "elif", "elifdef", "elifndef":
             for word in directive.words {
                 if HarnessNames.macrosOfHeaders.contains(word.text) { add("asks who includes it: \(word.text)", word) }

@@ -63,9 +63,10 @@ import Testing
         ("int \u{200b}a;", "a character that is not shown, U+200B"),
         ("int a; \u{1b}[2K", "a character that is not shown, U+1B"), ("// First.\rreturn;", "a character that is not shown, U+D"),
         ("int a;\u{c}int b;", "a character that is not shown, U+C"),
-        ("JOIN(__BASE_FI, LE__)", "a name that is the compiler's: __BASE_FI"),
-        ("#define EXISTS __has_include", "a name that is the compiler's: __has_include"),
-        ("int a = JOIN(_, _start_ktests);", "a name that is the compiler's: _"),
+        ("JOIN(__BASE_FI, LE__)", "a name of the compiler's, or a part of one: __BASE_FI"),
+        ("char *a = __TIMESTAMP__;", "a name of the compiler's, or a part of one: __TIMESTAMP__"),
+        ("#define EXISTS __has_include", "a name of the compiler's, or a part of one: __has_include"),
+        ("int a = JOIN(_, _start_ktests);", "a name of the compiler's, or a part of one: _"),
     ])
     func disguises(code: String, what: String) {
         let found = violations("lib/a.c", "int first;\n" + code + "\n")
@@ -80,6 +81,10 @@ import Testing
             extern const char __text_start[], __kernel_phys_end[];
             static inline __attribute__((__packed__, noreturn)) void f(int n, ...) { __builtin_ctz(n), __atomic_load_n(&n, __ATOMIC_RELAXED); }
             #define LOG(...) log(__LINE__, __VA_ARGS__)
+            #define __packed __attribute__((packed))
+            #define AT(field, at) _Static_assert(offsetof(struct a, field) == (at), #field)
+            AT(length, 8);
+            #define read_cr(n) ({ uint64_t v_; __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_)); v_; })
             #endif
             """
         #expect(violations("lib/a.h", code) == [])
@@ -98,10 +103,11 @@ import Testing
     /// A word of tests that are there is something else there than a macro, unless it was one before, in whichever header.
     @Test func aWordOfTestsAsAMacro() async throws {
         let ws = try await TestWorkspace(only: [
-            "include/old.h": "#define KNOWN 1\n", "tests/lib_a.c": "/* spoken */ static int wrong = KNOWN + 1;\n",
+            "include/old.h": "#define KNOWN 1\n", "tests/lib_a.c": "/* spoken */ static int wrong = KNOWN + 1, X, MAX;\n",
             "harness/mem.c": "",
         ])
-        let macros = "#define wrong wrong[4096 - __LINE__]\n#define spoken 1\n#define KNOWN 1\n"
+        let macros =
+            "#define wrong wrong[4096 - __LINE__]\n#define spoken spoken\n#define KNOWN KNOWN\n#define MAX(a, b) ((a) > (b) ? (a) : (b))\n#define X(a) V_##a\nenum { X(A), X(B) };\n#undef X\n"
         let found = DisguiseRule().violations(in: try await ws.change(["include/new.h": .write(macros)]))
         #expect(found == ["include/new.h: gives another meaning to wrong, which tests/lib_a.c has (line 1)"])
         #expect(DisguiseRule().violations(in: try await ws.change(["lib/new.c": .write(macros)])) == [])

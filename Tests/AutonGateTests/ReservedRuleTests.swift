@@ -91,7 +91,6 @@ import Testing
             "names report_end of the harness in assembly"
         ),
         ("lib/a.c", "static int a __attribute__((section(A B), used));", "has a section that a macro names: A"),
-        ("include/a.h", "#define ASM(text) __asm__ volatile(text)", "hands on to the assembler what its caller says: ASM"),
         ("include/a.h", "#define NONE \".set memcmp, none\"", "has .set as a string, which a macro could hand to the assembler"),
     ])
     func whatIsMadeOfPartsOrNamesTests(path: String, code: String, what: String) {
