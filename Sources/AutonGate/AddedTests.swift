@@ -33,7 +33,7 @@ struct AddedTests {
             bodies = source.units.filter { $0.kind == .function || $0.kind == .test }.map {
                 ($0, AddedTests.body($0, source, leftOut))
             }
-            macros = source.directives.filter { $0.name == "define" }.map { $0.words[...] }
+            macros = source.macros.map { $0.words[...] }
         }
     }
 

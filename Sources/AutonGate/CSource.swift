@@ -77,6 +77,9 @@ struct CSource: Sendable {
         }
     }
 
+    /// The directives that define macros.
+    var macros: [Directive] { directives.filter { $0.name == "define" } }
+
     /// The words of the code and those of each directive, each in one piece.
     var pieces: [[Token]] { [tokens] + directives.map(\.words) }
 }

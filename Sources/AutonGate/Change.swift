@@ -95,7 +95,7 @@ package struct Change: Sendable {
 
     private static func wordsOfTests(takenBy files: [ChangedFile], _ base: String, in git: Git) async throws -> [String: String] {
         let macros = { (source: CSource?) in
-            Set((source?.directives ?? []).filter { $0.name == "define" }.compactMap(\.words.first?.text))
+            Set((source?.macros ?? []).compactMap(\.words.first?.text))
         }
         let headers = files.filter { isHeader($0.path) && $0.status != .deleted && !Workspace.isProtected($0.path) }
         var new = Set(headers.flatMap { macros($0.newC).subtracting(macros($0.oldC)) })

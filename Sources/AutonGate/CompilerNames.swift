@@ -10,6 +10,6 @@ enum CompilerNames {
         guard name.hasPrefix("_") else { return false }
         if ["__DATE__", "__TIME__", "__TIMESTAMP__"].contains(name) { return true }
         return name.hasPrefix("__has_include") || name.hasPrefix("__has_embed")
-            || telling.contains { $0 != name && $0.hasPrefix(name) && !telling.contains(name) }
+            || !telling.contains(name) && telling.contains { $0.hasPrefix(name) }
     }
 }

@@ -44,7 +44,7 @@ package struct DisguiseRule: DiffRule {
     /// Tests that call such a function would call something else.
     private static func macros(of functions: Set<String>, in source: CSource) -> [Finding] {
         let undefined = undefined(in: source)
-        return source.directives.filter { $0.name == "define" }.compactMap(\.words.first).filter {
+        return source.macros.compactMap(\.words.first).filter {
             functions.contains($0.text) && !undefined.contains($0.text)
         }.map {
             Finding(what: "gives another meaning to \($0.text), which is a function", line: $0.line)
@@ -65,7 +65,7 @@ package struct DisguiseRule: DiffRule {
     /// be declared there, or is only called otherwise: it takes one that goes by the line, by what it is called with, or by itself.
     private static func taken(_ words: [String: String], by source: CSource) -> [Finding] {
         let undefined = undefined(in: source)
-        return source.directives.filter { $0.name == "define" }.compactMap { macro in
+        return source.macros.compactMap { macro in
             guard let name = macro.words.first, let place = words[name.text], !undefined.contains(name.text),
                 macro.words.dropFirst().contains(where: { [name.text, "__LINE__", "##"].contains($0.text) })
             else { return nil }

@@ -22,7 +22,7 @@ extension PortsC {
         }
 
         private mutating func learn(_ source: CSource) {
-            for directive in source.directives where directive.name == "define" {
+            for directive in source.macros {
                 guard let name = directive.words.first else { continue }
                 var body = directive.words.dropFirst()
                 if body.first?.isPunctuator("(") == true, !ConstantParser.inside(body).isEmpty || body.count > 2,
@@ -128,7 +128,7 @@ extension PortsC {
 
         /// The names that a file defines, each with its line.
         static func definitions(in source: CSource) -> [(String, Int)] {
-            let macros = source.directives.filter { $0.name == "define" }.compactMap { $0.words.first }
+            let macros = source.macros.compactMap { $0.words.first }
             let others = zip(source.tokens, source.tokens.dropFirst()).filter { $1.isPunctuator("=") && $0.kind == .identifier }
                 .map(\.0)
             return (macros + others).map { ($0.text, $0.line) }

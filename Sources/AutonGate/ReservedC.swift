@@ -27,8 +27,8 @@ struct ReservedC {
 
     /// `#define READ(code) ({ … __asm__ volatile(code : …) … })`, and those that call such a one with a word of theirs.
     private static func assembling(_ source: CSource) -> Set<String> {
-        let macros = source.directives.filter {
-            $0.name == "define" && $0.words.count > 1 && $0.words[1].isPunctuator("(") && $0.words[1].isTight
+        let macros = source.macros.filter {
+            $0.words.count > 1 && $0.words[1].isPunctuator("(") && $0.words[1].isTight
         }
         var found: Set<String> = []
         while true {
