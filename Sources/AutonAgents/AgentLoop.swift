@@ -86,7 +86,7 @@ package struct AgentLoop {
             if calls.contains(where: { known[$0.id] == nil }) { try await ready() }
             for call in calls {
                 // What comes last may be cut off in the middle.
-                let output: ToolOutput =
+                var output: ToolOutput =
                     if let result = known[call.id] {
                         ToolOutput(text: result.content, isError: result.isError)
                     } else if isCutOff && call == calls.last {
@@ -94,7 +94,11 @@ package struct AgentLoop {
                     } else {
                         try await self.output(of: call, afterFailure: failed)
                     }
-                if call.name == closing.definition.name && !output.isError { return .finished(call.input) }
+                if call.name == closing.definition.name && !output.isError {
+                    // What was sent back when it was recorded is so again: the rules may be others now.
+                    guard let then = try conversation.recordedResult(of: call) else { return .finished(call.input) }
+                    output = ToolOutput(text: then.content, isError: then.isError)
+                }
                 failed = failed || output.isError
                 results.append(.toolResult(ToolResult(toolUseID: call.id, content: output.text, isError: output.isError)))
                 guard circles.isThirdTime(call, output) else { continue }

@@ -53,6 +53,11 @@ package final class Conversation {
         return Dictionary(transcript.requests[turn].flatMap(\.toolResults).map { ($0.toolUseID, $0) }) { first, _ in first }
     }
 
+    /// What a call of the last reply came to when it was recorded; nil if it was not, or if the conversation was over with it.
+    package func recordedResult(of call: ToolUse) throws -> ToolResult? {
+        try transport.recordedResult(of: call, at: Turn(conversation: name, number: turn))
+    }
+
     package var name: String { transcript.opening?.conversation ?? transcript.path.string }
 
     /// Says that no further turn will come.

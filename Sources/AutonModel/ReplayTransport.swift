@@ -44,6 +44,12 @@ package struct ReplayTransport: Transport {
         return recording.responses[turn.number - 1]
     }
 
+    package func recordedResult(of call: ToolUse, at turn: Turn) throws -> ToolResult? {
+        let requests = try recording(of: turn.conversation).requests
+        guard turn.number < requests.count else { return nil }
+        return requests[turn.number].flatMap(\.toolResults).first { $0.toolUseID == call.id }
+    }
+
     /// The goal that the run was recorded for.
     package func recordedGoal() throws -> String {
         try Mailbox(run).get(Goal.self, "1").text

@@ -29,11 +29,15 @@ package protocol Transport: Sendable {
 
     /// Told when no further turn of a conversation will come.
     func close(_ conversation: String) throws
+
+    /// What a call in the answer at a turn came to when that was recorded; nil if nothing is known of that.
+    func recordedResult(of call: ToolUse, at turn: Turn) throws -> ToolResult?
 }
 
 extension Transport {
     package func settle(_ turn: Turn, _ response: MessagesResponse) throws {}
     package func close(_ conversation: String) throws {}
+    package func recordedResult(of call: ToolUse, at turn: Turn) throws -> ToolResult? { nil }
 }
 
 /// The transports, chosen by URI; that to a server is opened where libcurl is linked.

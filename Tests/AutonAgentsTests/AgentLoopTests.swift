@@ -53,6 +53,22 @@ import Testing
         #expect(try await run([reply(echo("a"), finish, echo("never"))]).ending == .finished(["summary": "s"]))
     }
 
+    /// What counted as no end when it was recorded, by rules that have changed since, is none in the replay.
+    @Test func anEndThatWasSentBackIsSentBackAgain() async throws {
+        try Files.createDirectories(directory["runs/01/transcript"])
+        var recording = try Transcript(reading: directory["runs/01/transcript/boot-001.1.jsonl"])
+        try recording.append(opening())
+        try recording.append(request: [.user("Do it.")])
+        try recording.append(reply(finish))
+        let sentBack = ToolResult(toolUseID: reply(finish).toolUses[0].id, content: "not so", isError: true)
+        try recording.append(request: [ChatMessage(role: .user, content: [.toolResult(sentBack)])])
+        try recording.append(reply(("finish", ["summary": "then"])))
+        let transport = try ReplayTransport(run: "01", runs: directory["runs"], strict: true) { _ in }
+        let conversation = try Conversation(opening(), at: directory["t.jsonl"], transport: transport) { _ in }
+        let loop = AgentLoop(conversation: conversation, tools: [Echo()], closing: Finish(), maxTurns: 9)
+        #expect(try await loop.run(task: "Do it.") == .finished(["summary": "then"]))
+    }
+
     @Test func inputThatIsNoJSONGoesBack() async throws {
         let long = "{\"text\": \"" + String(repeating: "a", count: 200)
         let run = try await self.run([reply(("echo", "{\"text\": ")), reply(("finish", .string(long))), reply(finish)])
