@@ -13,7 +13,7 @@ enum RequestHeaders {
             headers.append(settings.auth == .bearer ? ("authorization", "Bearer \(key.secret)") : ("x-api-key", key.secret))
         }
         let lines = try (headers + settings.headers.sorted { $0.key < $1.key }).map { name, value in
-            guard !name.isEmpty, name.utf8.allSatisfy(isTokenByte) else {
+            guard !name.isEmpty, name.utf8.allSatisfy(\.isOfHeaderName) else {
                 throw AutonError(.badConfiguration, "no name of a header", at: name)
             }
             // A line break would begin another header.
@@ -24,13 +24,5 @@ enum RequestHeaders {
         }
         // libcurl would ask first before it sends a large body, and wait for the answer.
         return lines + ["expect:"]
-    }
-
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-        }
     }
 }

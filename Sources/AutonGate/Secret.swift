@@ -1,3 +1,5 @@
+import AutonKit
+
 /// A form of secret: how it begins, and what and how much follows.
 struct Secret: Sendable {
     enum Alphabet: Sendable { case upper, hex, alphanumeric, word, base64, token }
@@ -89,7 +91,7 @@ struct Secret: Sendable {
     }
 
     private static func isWord(_ byte: UInt8) -> Bool {
-        CLexer.isDigit(byte) || (CLexer.isLetter(byte) && byte != UInt8(ascii: "$"))
+        byte.isLetterOrDigit || byte == UInt8(ascii: "_")
     }
 
     private static func contains(_ bytes: [UInt8], _ text: String) -> Bool { !places(of: text, in: bytes).isEmpty }

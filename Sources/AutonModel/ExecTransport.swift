@@ -46,7 +46,7 @@ package struct ExecTransport: Transport {
 
     /// Whether the command is one program and its arguments, and there is no such program.
     private func startsNothing(path: String) -> Bool {
-        guard command.utf8.allSatisfy({ isLetterOrDigit($0) || " -_./:,+@%".utf8.contains($0) }),
+        guard command.utf8.allSatisfy({ $0.isLetterOrDigit || " -_./:,+@%".utf8.contains($0) }),
             let program = command.split(separator: " ").first.map(String.init), !Self.starters.contains(program)
         else { return false }
         return program.contains("/") ? access(program, X_OK) != 0 : Tools.find(program, in: path) == nil
@@ -54,14 +54,6 @@ package struct ExecTransport: Transport {
 
     /// The words of a shell's own that start a program.
     private static let starters = [".", "command", "eval", "exec"]
-
-    private func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: false
-        }
-    }
 
     private static func inheritedEnvironment() -> [String: String] {
         var variables: [String: String] = [:]

@@ -1,3 +1,5 @@
+import AutonKit
+
 extension Settings {
     /// Who answers, and how it is asked.
     package struct Model: Sendable {
@@ -119,7 +121,7 @@ extension Dictionary<String, String>: SettingType {
     package static var usual: Allowed<Self> {
         Allowed(inWords: "a table of headers: names, text of one line, and neither authorization nor x-api-key") { headers in
             headers.allSatisfy { name, value in
-                !name.isEmpty && name.utf8.allSatisfy { isLetterOrDigit($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
+                !name.isEmpty && name.utf8.allSatisfy(\.isOfHeaderName)
                     && value.utf8.allSatisfy { $0 >= 32 && $0 != 127 || $0 == 9 }
                     && !["authorization", "x-api-key"].contains(name.lowercased())
             }
@@ -132,9 +134,4 @@ extension Dictionary<String, String>: SettingType {
     }
 
     package var settingValue: SettingValue { .strings(self) }
-
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        (byte | 32) >= UInt8(ascii: "a") && (byte | 32) <= UInt8(ascii: "z")
-            || byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
-    }
 }

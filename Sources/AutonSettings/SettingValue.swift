@@ -1,3 +1,5 @@
+import AutonKit
+
 /// The value of a setting, as TOML has it.
 package enum SettingValue: Sendable, Equatable {
     case string(String)
@@ -40,12 +42,7 @@ package enum SettingValue: Sendable, Equatable {
     }
 
     private static func isBare(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-            UInt8(ascii: "_"), UInt8(ascii: "-"):
-            true
-        default: false
-        }
+        byte.isLetterOrDigit || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
     }
 
     private static func quoted(_ text: String) -> String {

@@ -1,4 +1,5 @@
 import AutonGate
+import AutonKit
 
 /// What a part has to do with others: by the files that it changes, by the functions and variables that these define and
 /// name, and by the linker's tables that they enter something into.
@@ -31,16 +32,7 @@ struct Touch: Sendable {
 
     /// Comments and all: a name in passing makes a pair more, and no harm.
     private static func words(_ text: [UInt8]) -> Set<String> {
-        func isOfWord(_ byte: UInt8) -> Bool {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"),
-                UInt8(ascii: "_"):
-                true
-            default: false
-            }
-        }
-        return Set(text.split { !isOfWord($0) }.map { String(decoding: $0, as: UTF8.self) })
+        Set(text.split { !$0.isLetterOrDigit && $0 != UInt8(ascii: "_") }.map { String(decoding: $0, as: UTF8.self) })
     }
 
     /// What more parts than these have in common does not bring two of them together: pairs would grow with the square

@@ -82,12 +82,8 @@ struct PlanCheck {
         let names = path.split(separator: "/", omittingEmptySubsequences: false)
         return names.enumerated().allSatisfy { index, name in
             if name.isEmpty { return index > 0 && index == names.count - 1 }
-            return name != "." && name != ".." && name.utf8.allSatisfy { isAlphanumeric($0) || "._+-".utf8.contains($0) }
+            return name != "." && name != ".." && name.utf8.allSatisfy { $0.isLetterOrDigit || "._+-".utf8.contains($0) }
         }
-    }
-
-    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
-        (byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7a) || (byte >= 0x30 && byte <= 0x39)
     }
 
     private func acceptProblems(_ task: PlannedTask) -> [String] {
@@ -98,7 +94,7 @@ struct PlanCheck {
     private func isPattern(_ text: String) -> Bool {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         return parts.count == 2
-            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { Self.isAlphanumeric($0) || "_*".utf8.contains($0) } }
+            && parts.allSatisfy { !$0.isEmpty && $0.utf8.allSatisfy { $0.isLetterOrDigit || "_*".utf8.contains($0) } }
     }
 }
 
