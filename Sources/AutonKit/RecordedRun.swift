@@ -53,28 +53,13 @@ package struct RecordedRun: Sendable {
         return reasons.last { $0.attempt == task.attempt && $0.stage == stage }
     }
 
-    /// Whether the recorded run's gate accepted the attempt.
-    package func accepted(_ task: TaskMessage) throws -> Bool { try recording.find(Verdict.self, task.name)?.accepted == true }
-
-    /// Whether the recorded run merged the attempt.
-    package func merged(_ task: TaskMessage) throws -> Bool {
-        try recording.find(Merge.self, task.task)?.attempt == task.attempt
-    }
-
-    /// Judges; what went well when it was recorded once more if it does not now, as tests go by the clock and may fail by chance. No
-    /// further attempt is recorded: who goes on has to try again.
-    ///
-    /// - Parameter refusal: why it did not go well; nil if it did.
-    /// - Throws: `AutonError` with `.tryAgain` if it does not go well the second time either.
-    package func judgeAgain<T: Sendable>(
-        _ name: String, ifRefused refusal: (T) -> String?, _ judge: () async throws -> T
-    ) async throws -> T {
-        let first = try await judge()
-        guard refusal(first) != nil, case let second = try await judge() else { return first }
-        if let why = refusal(second) {
-            throw AutonError(.tryAgain, "the recorded run had no fault to find here; now twice: \(why)", at: name)
+    /// Whether the recorded run's gate accepted the attempt, or whether it merged it.
+    package func passed(_ task: TaskMessage, at stage: Reason.Stage) throws -> Bool {
+        switch stage {
+        case .agent, .review: false
+        case .gate: try recording.find(Verdict.self, task.name)?.accepted == true
+        case .merge: try recording.find(Merge.self, task.task)?.attempt == task.attempt
         }
-        return second
     }
 
     /// Whether main stands where it stood when the recorded run merged `task`; true for a task that it did not merge, unless it
@@ -105,5 +90,25 @@ package struct RecordedRun: Sendable {
             let merge = try await workspace.merge(of: candidate.commit)
         else { return try await workspace.main() }
         return merge.base
+    }
+}
+
+extension RecordedRun? {
+    /// Judges an attempt; once more if it fails now and passed when it was recorded, as tests go by the clock and may fail by chance.
+    /// No further attempt is recorded: who goes on has to try again.
+    ///
+    /// - Parameter refusal: why it failed; nil if it did not.
+    /// - Throws: `AutonError` with `.tryAgain` if it fails the second time too.
+    package func judging<T: Sendable>(
+        _ task: TaskMessage, at stage: Reason.Stage, ifRefused refusal: (T) -> String?, _ judge: () async throws -> T
+    ) async throws -> T {
+        let first = try await judge()
+        guard refusal(first) != nil, try self?.passed(task, at: stage) == true, case let second = try await judge() else {
+            return first
+        }
+        if let why = refusal(second) {
+            throw AutonError(.tryAgain, "the recorded run had no fault to find here; now twice: \(why)", at: task.name)
+        }
+        return second
     }
 }

@@ -54,14 +54,9 @@ struct Integrator {
         }
         let commit = try await workspace.git.run(
             "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
-        let judge = { try await self.judge(task, candidate, commit: commit, base: main) }
-        let judgement =
-            if let recorded, try recorded.merged(task) {
-                try await recorded.judgeAgain(
-                    task.name, ifRefused: { $0.accepted ? nil : reason(for: $0.verdict(on: task.id)).summary }, judge)
-            } else {
-                try await judge()
-            }
+        let judgement = try await recorded.judging(
+            task, at: .merge, ifRefused: { $0.accepted ? nil : reason(for: $0.verdict(on: task.id)).summary }
+        ) { try await judge(task, candidate, commit: commit, base: main) }
         guard judgement.accepted else {
             let found = reason(for: judgement.verdict(on: task.id))
             let reason = Reason(

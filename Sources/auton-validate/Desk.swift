@@ -33,11 +33,7 @@ struct Desk {
             switch candidate.outcome {
             case .gaveUp: Self.refusal(of: candidate)
             case .finished:
-                if let recorded, try recorded.accepted(task) {
-                    try await recorded.judgeAgain(
-                        task.name, ifRefused: { $0.accepted ? nil : reason(for: $0).summary },
-                        { try await judge(candidate, as: task) })
-                } else {
+                try await recorded.judging(task, at: .gate, ifRefused: { $0.accepted ? nil : reason(for: $0).summary }) {
                     try await judge(candidate, as: task)
                 }
             }

@@ -123,9 +123,8 @@ import Testing
     @Test(arguments: [[true], [false, true], [false, false]])
     func whatWentWellWhenRecordedIsJudgedOnceMore(_ outcomes: [Bool]) async throws {
         var left = outcomes
-        let refusal = { (isGood: Bool) in isGood ? nil : "a test failed" }
         let error = await failure {
-            let isGood = try await run.judgeAgain("boot-001.1", ifRefused: refusal) { left.removeFirst() }
+            let isGood = try await judging(run, TaskMessage(plannedTask("boot-001"))) { left.removeFirst() }
             #expect(isGood)
         }
         #expect(error?.status == (outcomes.last == true ? nil : .tryAgain))
@@ -134,16 +133,32 @@ import Testing
         #expect(left.isEmpty)
     }
 
+    @Test func anythingElseIsJudgedOnce() async throws {
+        let first = TaskMessage(plannedTask("boot-001")), reason = Reason(attempt: 1, stage: .gate, summary: "", details: [])
+        for (run, task) in [(run, first.next(because: reason)), (nil, first)] {
+            var times = 0
+            let isGood = try await judging(run, task) {
+                times += 1
+                return false
+            }
+            #expect(!isGood && times == 1)
+        }
+    }
+
+    private func judging(_ run: RecordedRun?, _ task: TaskMessage, _ judge: () async throws -> Bool) async throws -> Bool {
+        try await run.judging(task, at: .merge, ifRefused: { $0 ? nil : "a test failed" }, judge)
+    }
+
     @Test func whatTheRecordedRunHadDone() throws {
         let first = TaskMessage(plannedTask("boot-001")), reason = Reason(attempt: 1, stage: .gate, summary: "", details: [])
-        #expect(try run.merged(first) && !run.merged(first.next(because: reason)))
-        #expect(try !run.merged(TaskMessage(plannedTask("boot-003"))) && !run.accepted(first))
+        #expect(try run.passed(first, at: .merge) && !run.passed(first.next(because: reason), at: .merge))
+        #expect(try !run.passed(TaskMessage(plannedTask("boot-003")), at: .merge) && !run.passed(first, at: .gate))
         for (attempt, accepted) in [(1, true), (2, false)] {
             try recording.file(
                 Verdict(
                     task: "boot-001", attempt: attempt, commit: "c", tree: "t", accepted: accepted, checks: [], tests: [],
                     console: []))
         }
-        #expect(try run.accepted(first) && !run.accepted(first.next(because: reason)))
+        #expect(try run.passed(first, at: .gate) && !run.passed(first.next(because: reason), at: .gate))
     }
 }
