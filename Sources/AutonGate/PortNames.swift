@@ -76,10 +76,7 @@ extension PortsC {
 
         /// Learns which parameters reach `in` or `out` in `body`.
         private mutating func take(_ function: String, _ parameters: [String], _ body: ArraySlice<Token>) {
-            var operands = Self.assembly(in: body).filter {
-                $0.first { $0.kind == .string }.map { Self.doesIO($0.text) } ?? false
-            }
-            .flatMap(Self.operands)
+            var operands = Self.assembly(in: body).filter(Self.doesIO).flatMap(Self.operands)
             for index in body.indices.dropLast() where body[index].kind == .identifier && body[index + 1].isPunctuator("(") {
                 guard let positions = takers[body[index].text] else { continue }
                 let arguments = Self.arguments(ConstantParser.inside(body[(index + 1)...]))
@@ -114,6 +111,11 @@ extension PortsC {
 
         static func doesIO(_ text: String) -> Bool {
             text.split { !($0.isLetter || $0.isNumber) }.contains { HarnessPorts.isInstruction(String($0)) }
+        }
+
+        /// Whether the text of an `asm` does.
+        static func doesIO(_ statement: ArraySlice<Token>) -> Bool {
+            statement.first { $0.kind == .string }.map { doesIO($0.text) } ?? false
         }
 
         /// The expressions of operands that may be a port: not those that are in AL, AX or EAX.

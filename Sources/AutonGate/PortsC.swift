@@ -90,7 +90,7 @@ struct PortsC {
     /// Whether a function that takes a port is called, or assembly does.
     private func doesIO(_ words: [Token]) -> Bool {
         zip(words, words.dropFirst()).contains { $1.isPunctuator("(") && names.takers[$0.text] != nil }
-            || Names.assembly(in: words[...]).contains { $0.first { $0.kind == .string }.map { Names.doesIO($0.text) } ?? false }
+            || Names.assembly(in: words[...]).contains(where: Names.doesIO)
     }
 
     private mutating func add(_ port: Int, _ line: Int) {

@@ -180,7 +180,8 @@ struct ReservedC {
     }
 
     private mutating func look(at string: Token, isAssembly: Bool) {
-        let text = string.text
+        let text = string.text, assembly = AssemblyString(text: text)
+        let directive = assembly.directives.first(where: AssemblyString.refused.contains)
         if let section = HarnessNames.sections.first(where: text.contains),
             isAssembly || text == section || text.hasPrefix(".auton.")
         {
@@ -188,16 +189,16 @@ struct ReservedC {
         } else if let word = HarnessNames.words.first(where: text.contains) {
             add("has words that are the harness's: \"\(word)\"", string)
         } else if isAssembly {
-            for name in Self.names(in: text) where HarnessNames.isReserved(name) && !own.contains(name) {
+            for name in assembly.names where HarnessNames.isReserved(name) && !own.contains(name) {
                 add("names \(name) of the harness in assembly", string)
             }
-            if let directive = Self.directives(in: text).first(where: Self.refused.contains) {
+            if let directive {
                 add("has the assembler read files, or make code of its own, by .\(directive): \"\(shown(text))\"", string)
             } else if text.contains("\\") {
                 add("has a backslash for the assembler: \"\(shown(text))\"", string)
-            } else if Self.spellsByOperands(text) {
+            } else if assembly.spellsByOperands {
                 add("makes a name, or an instruction, of an operand: \"\(shown(text))\"", string)
-            } else if Self.assigns(text) {
+            } else if assembly.assigns {
                 add("gives a symbol another meaning in assembly: \"\(shown(text))\"", string)
             }
         } else if text.lowercased().contains(".incbin") {
@@ -206,85 +207,11 @@ struct ReservedC {
         } else if HarnessNames.isPrivate(text) || HarnessNames.ofAssertions.contains(text) {
             // A name alone in a string is for a macro to make an assembly name of.
             add("has \(text) of the harness as a string", string)
-        } else if let directive = Self.directives(in: text).first(where: Self.refused.contains),
-            text.contains("." + directive + " ")
-        {
+        } else if let directive, text.contains("." + directive + " ") {
             add("has .\(directive) as a string, which a macro could hand to the assembler: \"\(shown(text))\"", string)
         } else if !isTest, HarnessNames.ofTestsPrefixes.contains(where: text.contains) {
             add("asks for tests by their names: \"\(shown(text))\"", string)
         }
-    }
-
-    /// gas's directives that read a file, of which a name or an instruction can be put together, or that give a symbol another
-    /// meaning, or let another's take its place: `.set memcmp, mine`.
-    private static let refused: Set<String> = [
-        "incbin", "include", "macro", "altmacro", "irp", "irpc", "mri", "set", "equ", "equiv", "eqv", "symver",
-        "weak", "weakref",
-    ]
-
-    private static func directives(in text: String) -> [String] {
-        let words = text.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_" || $0 == ".") }
-        return words.filter { $0.hasPrefix(".") }.map { String($0.dropFirst()) }
-    }
-
-    /// `memcmp = mine`, and `memcmp == mine`, which is gas's `.eqv`, with a comment before the sign or none; a constraint begins with its
-    /// `=`: https://sourceware.org/binutils/docs/as/Setting-Symbols.html
-    private static func assigns(_ text: String) -> Bool {
-        let words = Array(text.filter { !$0.isWhitespace || $0.isNewline })
-        return words.indices.contains { index in
-            words[index] == "=" && index > 0
-                && (words[index - 1].isLetter || words[index - 1].isNumber || "_.$\"".contains(words[index - 1])
-                    || words[..<index].suffix(2).elementsEqual("*/"))
-        }
-    }
-
-    /// `.inc%P0`, `$__start_%P1`, `%P0 name, value`, `%P[f] = mine`: what comes of it no rule can read. (`%=` makes a number.)
-    private static func spellsByOperands(_ text: String) -> Bool {
-        let isOfName = { (character: Character) in character.isLetter || character.isNumber || "_.".contains(character) }
-        let all = Array(text)
-        var index = 0
-        while index < all.count {
-            guard all[index] == "%", index + 1 < all.count else {
-                index += 1
-                continue
-            }
-            var end = index + 1
-            if all[end] == "%" {
-                index += 2
-                continue
-            }
-            // `%r15` is a register, where there are no operands.
-            if all[end].isLetter && all[end] != "r" { end += 1 }
-            let first = end
-            if end < all.count, all[end] == "[" {
-                end = all[end...].firstIndex(of: "]").map { $0 + 1 } ?? all.count
-            } else {
-                while end < all.count, all[end].isNumber { end += 1 }
-            }
-            guard end > first else {
-                index += 1
-                continue
-            }
-            let before = all[..<index].last { $0 != "$" },
-                touches =
-                    index > 0 && before.map(isOfName) == true
-                    && (isOfName(all[index - 1]) || all[index - 1] == "$" && index > 1 && isOfName(all[index - 2]))
-            if touches || (end < all.count && isOfName(all[end])) { return true }
-            // What a statement begins with is its name; in a text that begins so, it may be a later part of one.
-            let start = all[..<index].last { $0 == "\n" || !$0.isWhitespace },
-                next = all[end...].first { $0 != " " && $0 != "\t" }
-            if start == "\n" || start == ";" || start == nil && index == 0 && end < all.count && all[end] != ",",
-                let next, isOfName(next) || "=\"".contains(next)
-            {
-                return true
-            }
-            index = end
-        }
-        return false
-    }
-
-    private static func names(in text: String) -> [String] {
-        text.split { !($0.isLetter || $0.isNumber || $0 == "_") }.map(String.init)
     }
 
     private mutating func joined(_ beside: [String], _ word: Token) {
