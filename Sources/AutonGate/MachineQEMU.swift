@@ -11,7 +11,7 @@ extension Machine {
     }
 
     /// What the kernel is told. Any words will do; the boot tests compare them with what QEMU says.
-    private static let commandLine = "console=com1 auton"
+    private var commandLine: String { "console=com1 auton" + (debugsMemory ? " slab.debug" : "") }
 
     /// QEMU's arguments, all but those of the report.
     ///
@@ -19,7 +19,7 @@ extension Machine {
     func arguments(image: String) -> [String] {
         let boot =
             switch path {
-            case .pvh: ["-bios", "qboot.rom", "-kernel", image, "-append", Self.commandLine]
+            case .pvh: ["-bios", "qboot.rom", "-kernel", image, "-append", commandLine] + (hasModule ? ["-initrd", image] : [])
             // What a kernel writes to it is gone with QEMU.
             case .disk: ["-drive", "file=\(image),format=raw,snapshot=on"]
             case .iso: ["-cdrom", image]

@@ -30,6 +30,11 @@ package struct Machine: Sendable, Equatable {
         Machine(), Machine(processors: 4), Machine(memory: 64), Machine(memory: 4096), Machine(.disk), Machine(.iso),
     ]
 
+    /// Whether the kernel is given a module, the image itself: somewhere that has to be done.
+    package var hasModule: Bool { path == .pvh && memory == 4096 }
+    /// Whether the kernel is told to watch its memory (`slab.debug`): where there is least of it to waste.
+    package var debugsMemory: Bool { path == .pvh && memory == 64 }
+
     package var name: String {
         path.rawValue + (processors == 1 ? "" : "-smp\(processors)")
             + (memory == 128 ? "" : memory % 1024 == 0 ? "-\(memory >> 10)g" : "-\(memory)m")

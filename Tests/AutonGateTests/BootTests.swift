@@ -34,9 +34,11 @@ import Testing
         #expect(report.consoleLines.contains("hello"))
     }
 
-    /// What QEMU's firmware configuration says of the machine: 3 is the memory in bytes, 5 the number of processors.
+    /// What QEMU's firmware configuration says of the machine: 3 is the memory in bytes, 5 the number of processors, 0x0b the bytes of
+    /// the module, 0x14 those of the command line and its end.
     @Test(arguments: ["pvh", "pvh-smp4", "pvh-64m", "pvh-4g"]) func theMachineIsTheOneAskedFor(name: String) async throws {
         let machine = try #require(Machine(named: name))
+        let commandLine = "console=com1 auton" + (name == "pvh-64m" ? " slab.debug" : "")
         let code = """
             static inline void outw(uint16_t port, uint16_t value) { __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port)); }
             static inline uint8_t inb(uint16_t port) { uint8_t v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
@@ -48,7 +50,8 @@ import Testing
                     value |= (uint64_t)inb(0x511) << 8 * i;
                 return value;
             }
-            KTEST(zz, machine) { KASSERT_EQ(item(3, 8), \(machine.memory)ul << 20); KASSERT_EQ(item(5, 2), \(machine.processors)); }
+            KTEST(zz, machine) { KASSERT_EQ(item(3, 8), \(machine.memory)ul << 20); KASSERT_EQ(item(5, 2), \(machine.processors));
+                                KASSERT_EQ(item(0x0b, 4) != 0, \(name == "pvh-4g")); KASSERT_EQ(item(0x14, 4), \(commandLine.utf8.count + 1)); }
             """
         #expect(try await boot(code, on: machine).failure == nil)
     }
