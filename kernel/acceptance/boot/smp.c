@@ -9,6 +9,7 @@
 #include "desc.h"
 #include "errno.h"
 #include "internal.h"
+#include "mmio.h"
 #include "spinlock.h"
 
 enum { IF = 1 << 9, FREE = 0xe4 };
@@ -135,6 +136,31 @@ KTEST(boot, smp_control)
 static bool apart(uint64_t a, uint64_t b, uint64_t distance)
 {
 	return a > b ? a - b >= distance : b - a >= distance;
+}
+
+/* Its local APIC is set up as the boot processor's is. */
+static uint32_t entries[CPU_MAX][4];
+
+static void read_apic(void *base)
+{
+	static const unsigned offsets[] = { APIC_SVR, APIC_TPR, APIC_LVT_LINT1, APIC_LVT_ERROR };
+
+	for (unsigned i = 0; i < 4; i++)
+		entries[cpu_self()->index][i] = *(volatile const uint32_t *)((volatile const uint8_t *)base + offsets[i]);
+}
+
+KTEST(boot, smp_apic)
+{
+	void *base = (void *)(uint64_t)mmio_map(harness_rdmsr(0x1b) & 0x000FFFFFFFFFF000, 4096);
+
+	KASSERT(base != NULL);
+	KASSERT_EQ(cpu_on_each(read_apic, base), 0);
+	for (unsigned i = 0; i < cpu_count(); i++) {
+		KASSERT_EQ(entries[i][0], 0x100 | VEC_SPURIOUS);
+		KASSERT_EQ(entries[i][1] & 0xff, 0);
+		KASSERT_EQ(entries[i][2] & 0x10700, 0x400);
+		KASSERT_EQ(entries[i][3] & 0x100ff, VEC_ERROR);
+	}
 }
 
 KTEST(boot, smp_own)
@@ -427,4 +453,18 @@ KPANIC(boot, panic_all)
 	KASSERT(cpu_count() == processors());
 	arrived = absent = 0;
 	cpu_on_each(panic_here, reports);
+}
+
+static void fault_here(void *arg)
+{
+	(void)arg;
+	if (cpu_self()->index)
+		__asm__ volatile("ud2" : : : "memory");
+	__asm__ volatile("xor %%ecx, %%ecx\n\txor %%edx, %%edx\n\tdiv %%ecx" : : : "rax", "rcx", "rdx", "cc");
+}
+
+/* It is told of the processor that it happened on. */
+KPANIC(boot, fault_elsewhere)
+{
+	cpu_call(processors() - 1, fault_here, NULL);
 }

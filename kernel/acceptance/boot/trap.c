@@ -743,6 +743,24 @@ KPANIC(boot, nmi_unexpected)
 	trap_catch(raise_nmi, NULL, NULL);
 }
 
+static __attribute__((noinline)) void raise_machine_check(void *arg)
+{
+	(void)arg;
+	HAS_FRAME();
+	__asm__ volatile("int $18" : : : "memory");
+}
+
+KPANIC(boot, machine_check)
+{
+	trap_catch(raise_machine_check, NULL, NULL);
+}
+
+/* Who catches panics catches none that an exception ends in. */
+KPANIC(boot, fault_not_caught)
+{
+	panic_catch(invalid, NULL, why, sizeof why);
+}
+
 void acceptance_last(void), acceptance_faults(void);
 
 __attribute__((noipa)) void acceptance_faults(void)
@@ -784,4 +802,15 @@ KPANIC(boot, panic_plain)
 KPANIC(boot, panic_in_panic)
 {
 	panic("acceptance: %s", (const char *)0xFFFFF00000004000);
+}
+
+static void panic_badly(void *arg)
+{
+	panic("acceptance: %s", (const char *)arg);
+}
+
+/* Nor is that caught as an exception. */
+KPANIC(boot, panic_not_caught)
+{
+	trap_catch(panic_badly, (void *)0xFFFFF00000004000, NULL);
 }

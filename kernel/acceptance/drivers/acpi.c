@@ -230,3 +230,97 @@ KTEST(drivers, acpi_override)
 		KASSERT_EQ(flags, irq == 5 || (irq >= 9 && irq <= 11) ? 0xd : 0);
 	}
 }
+
+/* A made-up one, for the length of a call. */
+static void with_madt(const uint8_t *entries, uint32_t n, void (*fn)(void))
+{
+	struct boot_info *info = (struct boot_info *)harness_addr(boot_info());
+	uint64_t seed = harness_seed(), flags, before;
+
+	make(2, 1, &seed);
+	make_table(tables[0], "APIC", 44 + n, &seed);
+	harness_memcpy(tables[0] + 44, entries, n);
+	fix(tables[0], 44 + n, 9);
+	flags = harness_cli();
+	before = info->rsdp;
+	info->rsdp = entries ? phys(rsdp) : 0;
+	fn();
+	info->rsdp = before;
+	harness_restore(flags);
+}
+
+static struct {
+	size_t cpus, counted;
+	uint32_t ids[8], base, gsi[16];
+	uint16_t flags[16];
+	uint64_t ioapic;
+	int err;
+} read;
+
+static void read_all(void)
+{
+	harness_memset(&read, 0xee, sizeof read);
+	read.cpus = acpi_cpus(read.ids, 3);
+	read.counted = acpi_cpus(NULL, 0);
+	read.err = acpi_ioapic(&read.ioapic, &read.base);
+	for (unsigned i = 0; i < 16; i++)
+		acpi_irq(i, &read.gsi[i], &read.flags[i]);
+}
+
+KTEST(drivers, acpi_madt)
+{
+	static const uint8_t good[] = {
+		0, 8, 0, 10, 0, 0, 0, 0,                        /* processors: not enabled, enabled, to be had later, both */
+		0, 8, 1, 11, 1, 0, 0, 0,
+		0, 8, 2, 12, 2, 0, 0, 0,
+		0, 8, 3, 13, 3, 0, 0, 0,
+		9, 16, 0, 0, 0x21, 1, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0,
+		9, 16, 0, 0, 0x22, 1, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0,
+		9, 16, 0, 0, 0x23, 1, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0,
+		0x7f, 2,                                        /* nobody knows what that is */
+		1, 12, 3, 0, 0x00, 0x00, 0xc1, 0xfe, 24, 0, 0, 0,
+		1, 12, 4, 0, 0x00, 0x00, 0xc2, 0xfe, 48, 0, 0, 0,
+		2, 10, 0, 7, 25, 0, 0, 0, 0x0d, 0,
+		0, 8, 4, 14, 1, 0, 0, 0,
+	};
+	static const uint8_t ends[][20] = {
+		{ 0, 8, 1, 11, 1, 0, 0, 0, 0, 0, 0, 0, 0, 8, 2, 12, 1, 0, 0, 0 },       /* length 0 */
+		{ 0, 8, 1, 11, 1, 0, 0, 0, 0, 1, 0, 8, 2, 12, 1, 0, 0, 0, 0, 0 },       /* 1 */
+		{ 0, 8, 1, 11, 1, 0, 0, 0, 0, 4, 2, 12, 0, 8, 2, 12, 1, 0, 0, 0 },      /* less than it has, and cut by the table's end */
+	};
+	uint32_t a = 1, b, c = 0, d;
+
+	with_madt(good, sizeof good, read_all);
+	KASSERT_EQ(read.cpus, 4);
+	KASSERT_EQ(read.counted, 4);
+	KASSERT_EQ(read.ids[0], 11);
+	KASSERT_EQ(read.ids[1], 13);
+	KASSERT_EQ(read.ids[2], 0x122);
+	KASSERT_EQ(read.ids[3], 0xeeeeeeee);
+	KASSERT_EQ(read.err, 0);
+	KASSERT_EQ(read.ioapic, 0xfec10000);
+	KASSERT_EQ(read.base, 24);
+	for (unsigned i = 0; i < 16; i++) {
+		KASSERT_EQ(read.gsi[i], i == 7 ? 25 : i);
+		KASSERT_EQ(read.flags[i], i == 7 ? 0xd : 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		with_madt(ends[i], sizeof ends[i], read_all);
+		KASSERT_EQ(read.cpus, 1);
+		KASSERT_EQ(read.ids[0], 11);
+	}
+	with_madt(ends[2], 16, read_all);                       /* the last of eight bytes has four */
+	KASSERT_EQ(read.cpus, 1);
+
+	with_madt(NULL, 0, read_all);
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	KASSERT_EQ(read.cpus, 1);
+	KASSERT_EQ(read.counted, 1);
+	KASSERT_EQ(read.ids[0], b >> 24);
+	KASSERT_EQ(read.ids[1], 0xeeeeeeee);
+	KASSERT_EQ(read.err, -ENODEV);
+	KASSERT_EQ(read.ioapic, 0xfec00000);
+	KASSERT_EQ(read.base, 0);
+	KASSERT_EQ(read.gsi[0], 0);
+	KASSERT_EQ(read.flags[0], 0);
+}

@@ -137,6 +137,21 @@ KTEST(drivers, apic_stray)
 	KASSERT(came);
 }
 
+/* So is an error that it reports. */
+KTEST(drivers, apic_error)
+{
+	bool came;
+
+	KASSERT_EQ(trap_set_handler(FREE, receive), 0);
+	received = 0;
+	apic_send(apic_id(), VEC_ERROR);
+	linger();
+	apic_send(apic_id(), FREE);
+	came = wait_for(1);
+	trap_clear_handler(FREE);
+	KASSERT(came);
+}
+
 /* No mask holds it: it comes with interrupts off, on a stack of its own, and again after the handler has returned. */
 KTEST(boot, nmi)
 {

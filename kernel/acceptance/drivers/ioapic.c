@@ -118,6 +118,25 @@ KTEST(drivers, ioapic_pit)
 	KASSERT(came_again);
 }
 
+/* As the override has it: 10 is one that is level. */
+KTEST(drivers, ioapic_level)
+{
+	const int v = irq_alloc_vector();
+	int connected;
+	uint32_t in_use;
+
+	KASSERT(v >= 0);
+	KASSERT_EQ(trap_set_handler((unsigned)v, tick), 0);
+	connected = irq_connect(10, (uint8_t)v, 0);
+	in_use = entry(10);
+	irq_disconnect(10);
+	trap_clear_handler((unsigned)v);
+	irq_free_vector((unsigned)v);
+	KASSERT_EQ(connected, 0);
+	KASSERT_EQ(in_use & (MASKED | 0xa7ff), 0x8000 | (uint32_t)v);
+	KASSERT_EQ(entry(10) & MASKED, MASKED);
+}
+
 /* Refused with every entry as it was. */
 KTEST(drivers, irq_bad)
 {

@@ -47,6 +47,13 @@ KTEST(mm, device_unmap)
 	for (unsigned i = 0; i < 3; i++)
 		KASSERT_EQ(fault_of(memory_read, (vaddr_t)p + i * PAGE_SIZE), 0);
 	KASSERT_EQ(device_unmap(p, 3 * PAGE_SIZE), -EINVAL);
+	/* both of the pages that a piece of each of them needs */
+	KASSERT_EQ(device_map(APIC + 0x800, PAGE_SIZE, &q), 0);
+	KASSERT_EQ(fault_of(memory_read, (vaddr_t)q), NO_FAULT);
+	KASSERT_EQ(fault_of(memory_read, (vaddr_t)q + PAGE_SIZE - 1), NO_FAULT);
+	KASSERT_EQ(device_unmap(q, PAGE_SIZE), 0);
+	KASSERT_EQ(fault_of(memory_read, (vaddr_t)q), 0);
+	KASSERT_EQ(fault_of(memory_read, (vaddr_t)q + PAGE_SIZE - 1), 0);
 	/* again and again */
 	before = free_frames();
 	for (unsigned i = 0; i < 1000; i++) {
@@ -77,4 +84,25 @@ KTEST(mm, device_refuses)
 	KASSERT_EQ(device_map(1ull << (a & 0xff), 4, &p), -EINVAL);     /* more than an address of this processor's has */
 	KASSERT_EQ(device_map((1ull << (a & 0xff)) - 4, 8, &p), -EINVAL);
 	KASSERT_EQ((vaddr_t)p, 77);
+}
+
+/* Until there is no room for another; then all go, every other one first. */
+KTEST(mm, device_full)
+{
+	enum { MOST = 300 };
+	static void *at[MOST];
+	unsigned n = 0, wrong = 0;
+	void *p;
+	int err = 0;
+
+	while (n < MOST && (err = device_map(APIC, 4, &at[n])) == 0)
+		n++;
+	for (unsigned i = 0; i < n; i += 2)
+		wrong += device_unmap(at[i], 4) != 0;
+	for (unsigned i = 1; i < n; i += 2)
+		wrong += device_unmap(at[i], 4) != 0;
+	KASSERT_EQ(err, -ENOMEM);
+	KASSERT_EQ(wrong, 0);
+	KASSERT_EQ(device_map(APIC, 4, &p), 0);
+	KASSERT_EQ(device_unmap(p, 4), 0);
 }

@@ -135,6 +135,33 @@ KTEST(mm, kmalloc_bad_free)
 	KASSERT_EQ(kfree(small), 0);
 }
 
+/* Where the command line says so, each mistake with an object of kmalloc's is seen; where it does not, none costs any time. */
+KTEST(mm, kmalloc_debug)
+{
+	uint8_t *p = kmalloc(24), *q = kmalloc(24);
+	int twice, torn, mended;
+
+	KASSERT(p != NULL && q != NULL);
+	if (!memory_debugging()) {
+		KASSERT_EQ(kfree(p), 0);
+		KASSERT_EQ(kfree(q), 0);
+		return;
+	}
+	KASSERT_EQ(p[0], POISON_NEW);
+	KASSERT_EQ(p[23], POISON_NEW);
+	q[kmalloc_size(q)] ^= 0xff;
+	torn = kfree(q);
+	q[kmalloc_size(q)] ^= 0xff;
+	mended = kfree(q);
+	KASSERT_EQ(kfree(p), 0);
+	twice = kfree(p);
+	KASSERT_EQ(torn, -EINVAL);
+	KASSERT_EQ(mended, 0);
+	KASSERT_EQ(twice, -EINVAL);
+	KASSERT_EQ(p[0], POISON_FREE);
+	KASSERT_EQ(p[23], POISON_FREE);
+}
+
 KTEST(mm, kmalloc_oom)
 {
 	const paddr_t all = hog();

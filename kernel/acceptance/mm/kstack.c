@@ -1,6 +1,8 @@
 /* Acceptance of mm/kstack.c: kernel stacks with holes beneath. See spec/mm.md. */
 #include "cpu.h"
 #include "memory.h"
+#include "printf.h"
+#include "string.h"
 
 enum { STACKS = 64, ROUNDS = 1000 };
 
@@ -181,4 +183,45 @@ KTEST(mm, kstack_smp)
 	KASSERT_EQ(kstack_free(shared), 0);
 	cpu_on_each(touch_hole, NULL);
 	KASSERT_EQ(wrong, 0);
+}
+
+/* Bytes that end where what is mapped does: nothing behind them is read or written. */
+static const char *edge;
+static unsigned edge_wrong;
+
+static void work_at_edge(void *arg)
+{
+	char text[32];
+
+	(void)arg;
+	for (size_t n = 0; n <= 24; n++) {
+		char *at = (char *)edge - n;
+
+		memset(at, 'x', n);
+		edge_wrong += strnlen(at, n) != n;
+		memset(text, 'x', sizeof text);
+		edge_wrong += memcmp(at, text, n) != 0 || memcmp(text, at, n) != 0;
+		memcpy(at, text, n);
+		memmove(at, text, n);
+		memcpy(text, at, n);
+		edge_wrong += strncmp(at, text, n) != 0;
+		edge_wrong += snprintf(text, sizeof text, "%.*s", (int)n, at) != (int)n;
+		if (n) {
+			at[n - 1] = '\0';
+			edge_wrong += strlen(at) != n - 1;
+		}
+	}
+}
+
+KTEST(mm, kstack_edge)
+{
+	void *top;
+
+	KASSERT_EQ(kstack_alloc(&top), 0);
+	KASSERT_EQ(fault_of(memory_read, (vaddr_t)top), 0);
+	edge = top;
+	edge_wrong = 0;
+	KASSERT_EQ(trap_catch(work_at_edge, NULL, NULL), 0);
+	KASSERT_EQ(edge_wrong, 0);
+	KASSERT_EQ(kstack_free(top), 0);
 }

@@ -177,6 +177,27 @@ KTEST(mm, uaccess_string)
 	KASSERT_EQ(vmspace_destroy(vs), 0);
 }
 
+/* What is mapped for ring 3 need not be where the kernel can get at it: a device's page, and one that the kernel itself may not write. */
+KTEST(mm, uaccess_borrowed)
+{
+	const paddr_t apic = harness_rdmsr(0x1b) & 0x000FFFFFFFFFF000, constants = harness_addr(__rodata_start) - KERNEL_VIRT_BASE;
+	struct vmspace *vs;
+	vaddr_t device = VM_ANY, constant = VM_ANY;
+	size_t length = 77;
+
+	KASSERT_EQ(vmspace_create(0, &vs), 0);
+	KASSERT_EQ(vmspace_map_frames(vs, &device, &apic, 1, VM_WRITE, true), 0);
+	KASSERT_EQ(vmspace_map_frames(vs, &constant, &constants, 1, VM_WRITE, true), 0);
+	KASSERT_EQ(copy_from_user(vs, to, device + 0x30, 4), -EFAULT);
+	KASSERT_EQ(copy_to_user(vs, device + 0x30, from, 4), -EFAULT);
+	KASSERT_EQ(strncpy_from_user(vs, (char *)to, device + 0x30, 4, &length), -EFAULT);
+	KASSERT_EQ(length, 77);
+	KASSERT_EQ(copy_from_user(vs, to, constant, 64), 0);
+	KASSERT_EQ(harness_memcmp(to, __rodata_start, 64), 0);
+	KASSERT_EQ(copy_to_user(vs, constant, to, 64), -EFAULT);
+	KASSERT_EQ(vmspace_destroy(vs), 0);
+}
+
 /* ---- beside others ---- */
 
 KTEST(mm, beside_copies)

@@ -813,3 +813,98 @@ KTEST(mm, vmspace_shootdown)
 	KASSERT_EQ(sent, 1);
 	KASSERT_EQ(vmspace_destroy(shared), 0);
 }
+
+/* ---- the same place, wanted by all at once ---- */
+
+enum { ROOM_FOR = 5 };                  /* the limit: root and tables of one page, and that */
+
+static struct {
+	struct vmspace *vs;
+	uint32_t processors, arrived, got, busy, none, wrong;
+	vaddr_t any[CPU_MAX];
+} rush;
+
+static void all_meet(uint32_t wanted)
+{
+	__atomic_fetch_add(&rush.arrived, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&rush.arrived, __ATOMIC_SEQ_CST) < wanted) {
+		tlb_poll();
+		__asm__ volatile("pause");
+	}
+}
+
+static void map_the_same(void *arg)
+{
+	int err;
+
+	(void)arg;
+	all_meet(rush.processors);
+	err = map_at(rush.vs, BASE, 1, VM_WRITE);
+	__atomic_fetch_add(err == 0 ? &rush.got : err == -EBUSY ? &rush.busy : err == -ENOMEM ? &rush.none : &rush.wrong, 1, __ATOMIC_SEQ_CST);
+	all_meet(2 * rush.processors);
+}
+
+static void map_any(void *arg)
+{
+	vaddr_t va = VM_ANY;
+
+	(void)arg;
+	all_meet(rush.processors);
+	if (vmspace_map_anon(rush.vs, &va, 2 * PAGE_SIZE, VM_WRITE) != 0)
+		__atomic_fetch_add(&rush.wrong, 1, __ATOMIC_SEQ_CST);
+	rush.any[cpu_self()->index] = va;
+	all_meet(2 * rush.processors);
+}
+
+static void map_a_last_page(void *arg)
+{
+	const vaddr_t at = BASE + (1 + cpu_self()->index) * PAGE_SIZE;
+	int err;
+
+	(void)arg;
+	all_meet(rush.processors);
+	err = map_at(rush.vs, at, 1, VM_WRITE);
+	__atomic_fetch_add(err == 0 ? &rush.got : err == -ENOMEM ? &rush.none : &rush.wrong, 1, __ATOMIC_SEQ_CST);
+	all_meet(2 * rush.processors);
+}
+
+KTEST(mm, vmspace_rush)
+{
+	const unsigned processors = memory_processors();
+	struct vmspace_stats s;
+	uint64_t before;
+
+	warm_up();
+	before = free_frames();
+	for (unsigned round = 0; round < 30; round++) {
+		harness_memset(&rush, 0, sizeof rush);
+		rush.processors = processors;
+		KASSERT_EQ(vmspace_create(0, &rush.vs), 0);
+		KASSERT_EQ(cpu_on_each(map_the_same, NULL), 0);
+		KASSERT_EQ(rush.got, 1);
+		KASSERT_EQ(rush.busy, processors - 1);
+		KASSERT_EQ(stats(rush.vs).frames, 1);
+		rush.arrived = 0;
+		KASSERT_EQ(cpu_on_each(map_any, NULL), 0);
+		KASSERT_EQ(rush.wrong, 0);
+		for (unsigned i = 0; i < processors; i++)
+			for (unsigned j = 0; j < i; j++)
+				KASSERT(rush.any[i] + 2 * PAGE_SIZE <= rush.any[j] || rush.any[j] + 2 * PAGE_SIZE <= rush.any[i]);
+		KASSERT_EQ(stats(rush.vs).frames, 1 + 2 * processors);
+		KASSERT_EQ(vmspace_destroy(rush.vs), 0);
+
+		harness_memset(&rush, 0, sizeof rush);
+		rush.processors = processors;
+		KASSERT_EQ(vmspace_create(ROOM_FOR + 1, &rush.vs), 0);
+		KASSERT_EQ(map_at(rush.vs, BASE, 1, VM_WRITE), 0);      /* and room for one more */
+		KASSERT_EQ(cpu_on_each(map_a_last_page, NULL), 0);
+		s = stats(rush.vs);
+		KASSERT_EQ(rush.wrong, 0);
+		KASSERT_EQ(rush.got, 1);
+		KASSERT_EQ(rush.none, processors - 1);
+		KASSERT(s.frames + s.tables <= ROOM_FOR + 1);
+		KASSERT_EQ(vmspace_destroy(rush.vs), 0);
+	}
+	KASSERT(free_frames() <= before + 8);
+	KASSERT(free_frames() + 8 >= before);
+}

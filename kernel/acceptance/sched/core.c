@@ -1,6 +1,14 @@
 /* Acceptance of sched/core.c: who runs, where, and for how long. See spec/sched.md, and harness/threads.h of time. */
 #include "threads.h"
 
+static void stand(uint64_t ns)
+{
+	const uint64_t until = clock_ns() + ns;
+
+	while (clock_ns() < until)
+		relax();
+}
+
 /* ---- who runs ---- */
 
 static volatile uint32_t ball;
@@ -410,7 +418,48 @@ KTEST(sched, thread_inference_slice)
 	KASSERT((turns[0].n - 1) * 7 * MS <= took);
 }
 
+/* An agent that has something to do every millisecond. */
+static void interrupt_often(void *arg)
+{
+	(void)arg;
+	while (!turns_end) {
+		thread_park(MS);
+		relax();
+	}
+}
+
+/* What an agent takes from their slices they get, and no more: a slice that is preempted goes on where it was. */
+KTEST(sched, thread_inference_preempted)
+{
+	struct thread *a, *b, *agent;
+	const uint64_t begin = clock_ns();
+	unsigned wrong = 0;
+	bool enough;
+
+	turns_clear();
+	agent = start("agent", CLASS_INTERACTIVE, HERE, interrupt_often, 0);
+	a = start("inference", CLASS_INFERENCE, HERE, burner, 0);
+	b = start("inference", CLASS_INFERENCE, HERE, burner, 1);
+	while (turns[0].n < 8 && clock_ns() - begin < LONG)
+		thread_park(20 * MS);
+	enough = turns[0].n >= 8;
+	turns_end = 1;
+	KASSERT(ended(a));
+	KASSERT(ended(b));
+	KASSERT(ended(agent));
+	KASSERT(enough);
+	for (unsigned i = 0; i + 2 < 8; i++) {
+		const uint64_t run = turns[0].of[i + 2].run - turns[0].of[i].run;
+
+		wrong += run < SLICE_INFERENCE_NS - MS || run > SLICE_INFERENCE_NS + MS;
+	}
+	if (harness_counting())
+		KASSERT_EQ(wrong, 0);
+}
+
 /* ---- turns that are given away ---- */
+
+static volatile uint32_t preempted;
 
 static void yield_turns(void *who)
 {
@@ -418,6 +467,7 @@ static void yield_turns(void *who)
 		turn((unsigned)(uint64_t)who);
 		thread_yield();
 	}
+	__atomic_fetch_add(&preempted, (uint32_t)stats_of(thread_current()).preemptions, __ATOMIC_SEQ_CST);
 }
 
 /* A slice may be over just before one yields: but not every time. */
@@ -429,6 +479,7 @@ KTEST(sched, thread_yield)
 		struct thread *t[3];
 
 		turns_clear();
+		preempted = 0;
 		preempt_disable();
 		for (unsigned i = 0; i < 3; i++)
 			t[i] = start("yields", CLASS_NORMAL, HERE, yield_turns, i);
@@ -438,6 +489,7 @@ KTEST(sched, thread_yield)
 		wrong = turns[0].n != 150;
 		for (unsigned i = 0; i < turns[0].n; i++)
 			wrong += turns[0].of[i].who != i % 3;
+		wrong += preempted > 75;                        /* who yields is not preempted */
 	}
 	KASSERT_EQ(gone, 3 * tries);
 	KASSERT_EQ(wrong, 0);
@@ -513,13 +565,70 @@ static bool donation_lifts(void)
 	return level == LEVEL_INTERACTIVE && turns[0].of[1].who == 1 && turns[0].of[2].who == 0;
 }
 
+static void park_once(void *arg)
+{
+	(void)arg;
+	thread_park(TIMEOUT_NONE);
+}
+
+/* Neither a donation nor its end takes a boost away. */
+static bool boost_stays(void)
+{
+	struct thread *t = start("boosted", CLASS_INTERACTIVE, HERE, park_once, 0);
+	uint8_t level[3];
+
+	thread_park(MS);
+	preempt_disable();
+	thread_unpark(t, WAKE_BOOST);
+	level[0] = thread_ent(t)->level;
+	thread_donate(t, LEVEL_NORMAL);
+	level[1] = thread_ent(t)->level;
+	thread_donate(t, LEVEL_NONE);
+	level[2] = thread_ent(t)->level;
+	preempt_enable();
+	return ended(t) && level[0] == LEVEL_BOOST && level[1] == LEVEL_BOOST && level[2] == LEVEL_BOOST;
+}
+
 KTEST(sched, thread_donate)
 {
-	bool right = false;
+	bool right = false, stays = false;
 
 	for (unsigned i = 0; i < TRIES && !right; i++)
 		right = donation_lifts();
 	KASSERT(right);
+	for (unsigned i = 0; i < TRIES && !stays; i++)
+		stays = boost_stays();
+	KASSERT(stays);
+}
+
+/* From an interrupt, while the other computes: who is lifted runs when that is over. */
+static struct { struct timer timer; volatile uint64_t at; volatile uint32_t turns, who; } lift;
+
+static void lift_other(struct timer *t)
+{
+	(void)t;
+	lift.turns = turns[0].n;
+	lift.who = turns[0].of[turns[0].n - 1].who ^ 1;
+	lift.at = clock_ns();
+	thread_donate(burning[lift.who], LEVEL_NORMAL);
+}
+
+KTEST(sched, thread_donate_interrupt)
+{
+	bool begun = two_burn(CLASS_INFERENCE, CLASS_INFERENCE), came;
+
+	lift.at = 0;
+	begun &= timer_arm(&lift.timer, clock_ns() + MS, lift_other, NULL) == 0;
+	thread_park(3 * MS);
+	came = lift.at && reaches(&turns[0].n, lift.turns + 1);
+	if (lift.at)
+		thread_donate(burning[lift.who], LEVEL_NONE);
+	KASSERT(two_end());
+	KASSERT(begun);
+	KASSERT(came);
+	KASSERT_EQ(turns[0].of[lift.turns].who, lift.who);
+	if (harness_counting())
+		KASSERT(turns[0].of[lift.turns].at - lift.at <= 100 * US);
 }
 
 /* ---- processors ---- */
@@ -656,6 +765,138 @@ KTEST(sched, thread_steal_idle)
 	KASSERT_EQ(thread_ent(thread_current())->affinity, HERE);
 }
 
+/* Who waits behind pinned ones is no reason to leave those be who wait elsewhere: where one first ran. */
+static volatile uint32_t first_where;
+
+static void note_where(void *arg)
+{
+	(void)arg;
+	first_where = where();
+}
+
+static bool taken_from_the_next(void)
+{
+	enum { PINNED = 3 };
+	struct thread *pinned[PINNED], *computes, *t;
+	uint64_t begin;
+	bool all;
+
+	turns_clear();
+	first_where = CPU_MAX;
+	computes = start("computes", CLASS_INFERENCE, 1ull << 1, burner, 0);
+	all = reaches(&turns[1].n, 1);
+	preempt_disable();
+	for (unsigned i = 0; i < PINNED; i++)
+		pinned[i] = start("pinned", CLASS_NORMAL, HERE, park_once, 0);
+	t = start("left", CLASS_INFERENCE, 1ull << 1, note_where, 0);
+	thread_set_affinity(t, 0);
+	begin = clock_ns();
+	while (first_where == CPU_MAX && clock_ns() - begin < LONG)
+		relax();
+	preempt_enable();
+	thread_park(MS);
+	turns_end = 1;
+	for (unsigned i = 0; i < PINNED; i++) {
+		thread_unpark(pinned[i], WAKE_PLAIN);
+		all &= ended(pinned[i]);
+	}
+	return ended(computes) && ended(t) && all && first_where > 1;
+}
+
+/* One that is queued there, with a donation, is moved here: it has what it had. */
+static struct { uint8_t donated; uint64_t waited; } moved;
+
+static void note_moved(void *arg)
+{
+	(void)arg;
+	moved.donated = thread_ent(thread_current())->donated;
+	moved.waited = stats_of(thread_current()).wait_ns;
+}
+
+static bool keeps_what_it_has(void)
+{
+	struct thread *computes, *t;
+	const uint64_t there = 1ull << (cpu_count() - 1);
+	uint64_t waited;
+	bool all;
+
+	turns_clear();
+	computes = start("computes", CLASS_INTERACTIVE, there, burner, 0);
+	all = reaches(&turns[cpu_count() - 1].n, 1);
+	waited = clock_ns();
+	t = start("moves", CLASS_INFERENCE, there, note_moved, 0);
+	thread_donate(t, LEVEL_NORMAL);
+	thread_park(2 * MS);
+	waited = clock_ns() - waited;
+	thread_set_affinity(t, HERE);
+	all &= ended(t);
+	turns_end = 1;
+	return ended(computes) && all && moved.donated == LEVEL_NORMAL && moved.waited + MS / 2 >= waited;
+}
+
+KTEST(sched, thread_moved)
+{
+	bool taken = cpu_count() < 3, keeps = cpu_count() < 2;
+
+	for (unsigned i = 0; i < TRIES && !taken; i++)
+		taken = taken_from_the_next();
+	for (unsigned i = 0; i < TRIES && !keeps; i++)
+		keeps = keeps_what_it_has();
+	KASSERT(taken);
+	KASSERT(keeps);
+}
+
+/* ---- as many timers as there may be ---- */
+
+static struct timer many_timers[TIMER_MAX];
+static volatile uint32_t are_full;
+
+static void fired_early(struct timer *t)
+{
+	(void)t;
+	strayed++;
+}
+
+/* Gives turns away while there is no timer to end them. */
+static void yield_and_spin(void *arg)
+{
+	while (are_full) {
+		stand(50 * US);
+		thread_yield();
+	}
+	spin_for(arg);
+}
+
+/* While there is none to be had who waits does not wait less, and once there are some again those who compute have their turns. */
+KTEST(sched, thread_timers_full)
+{
+	const uint64_t far = clock_ns() + 3600000ull * MS;
+	unsigned armed = 0;
+	uint64_t took;
+	int err;
+	struct thread *a, *b;
+
+	strayed = ball = 0;
+	are_full = 1;
+	preempt_disable();
+	while (armed < TIMER_MAX && timer_arm(&many_timers[armed], far, fired_early, NULL) == 0)
+		armed++;
+	preempt_enable();
+	a = start("even", CLASS_NORMAL, HERE, yield_and_spin, 0);
+	b = start("odd", CLASS_NORMAL, HERE, yield_and_spin, 1);
+	took = clock_ns();
+	err = thread_park(MS);
+	took = clock_ns() - took;
+	are_full = 0;
+	for (unsigned i = 0; i < armed; i++)
+		strayed += timer_cancel(&many_timers[i]) != 0;
+	KASSERT(ended(a));
+	KASSERT(ended(b));
+	KASSERT_EQ(err, -ETIMEDOUT);
+	KASSERT(took >= MS);
+	KASSERT_EQ(strayed, 0);
+}
+
 /* ---- preemption off ---- */
 
 static volatile uint32_t high_ran, equal_ran, high_parked;
@@ -678,14 +919,6 @@ static void equal_runs(void *arg)
 {
 	(void)arg;
 	equal_ran = 1;
-}
-
-static void stand(uint64_t ns)
-{
-	const uint64_t until = clock_ns() + ns;
-
-	while (clock_ns() < until)
-		relax();
 }
 
 static struct timer slice_timer;

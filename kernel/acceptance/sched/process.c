@@ -1,10 +1,12 @@
 /* Acceptance of sched/process.c: processes, from their first instruction to the last frame that comes back. See spec/sched.md. */
+#include "apic.h"
 #include "desc.h"
+#include "panic.h"
 #include "user.h"
 
-static struct process *make(const char *program, size_t len, size_t limit)
+static struct process *make_as(enum sched_class cls, const char *program, size_t len, size_t limit)
 {
-	const struct process_attr attr = { "test", CLASS_NORMAL, limit, 4712 };
+	const struct process_attr attr = { "test", cls, limit, 4712 };
 	struct process *p = NULL;
 
 	if (process_create(&attr, &p) != 0)
@@ -15,6 +17,11 @@ static struct process *make(const char *program, size_t len, size_t limit)
 		return NULL;
 	}
 	return p;
+}
+
+static struct process *make(const char *program, size_t len, size_t limit)
+{
+	return make_as(CLASS_NORMAL, program, len, limit);
 }
 
 /* How it ended, and it is gone; -1: it did not. */
@@ -47,7 +54,7 @@ static int run(const char *program, size_t len, uint64_t arg)
 USER_PROGRAM(program_exit, "mov $1, %eax\nsyscall\nmov %rax, 0x600000\nmov $1, %edi\nmov $1, %eax\nsyscall\nud2\n");
 USER_PROGRAM(program_thread_exit, "mov $11, %eax\nsyscall\nud2\n");
 USER_PROGRAM(program_spin, "1: incq 0x600000\njmp 1b\n");
-USER_PROGRAM(program_sleep, "incq 0x600008\nmov $1000000000000, %rdi\nmov $3, %eax\nsyscall\nmov %rax, 0x600000\nmov $1, %eax\nmov $9, %edi\nsyscall\nud2\n");
+USER_PROGRAM(program_sleep, "incq 0x600008\nmov $0x10000000000, %rdi\nmov $3, %eax\nsyscall\nmov %rax, 0x600000\nmov $1, %eax\nmov $9, %edi\nsyscall\nud2\n");
 
 /* Back as before, but for what slabs and tables of stacks keep. */
 static bool are_back(uint64_t before)
@@ -173,6 +180,85 @@ KTEST(sched, process_start)
 	KASSERT_EQ(status_of(q), 3);
 }
 
+/* Of what class a thread of it is, where it runs when the timer comes. */
+static struct process *spins;
+static volatile uint32_t spins_as;
+static struct timer looks[CPU_MAX];
+
+static void look(struct timer *t)
+{
+	(void)t;
+	if (process_current() == spins)
+		spins_as = thread_ent(thread_current())->cls;
+}
+
+static void look_soon(void *arg)
+{
+	(void)arg;
+	timer_arm(&looks[cpu_self()->index], clock_ns() + 20 * US, look, NULL);
+}
+
+KTEST(sched, process_class)
+{
+	for (enum sched_class cls = CLASS_INTERACTIVE; cls <= CLASS_INFERENCE; cls++) {
+		const uint64_t begin = clock_ns();
+
+		spins = make_as(cls, program_spin, USER_LEN(program_spin), 0);
+		KASSERT(spins != NULL);
+		spins_as = CLASS_COUNT;
+		KASSERT_EQ(process_start(spins, USER_CODE, 0), 0);
+		while (spins_as == CLASS_COUNT && clock_ns() - begin < LONG) {
+			cpu_on_each(look_soon, NULL);
+			thread_park(200 * US);
+		}
+		KASSERT_EQ(process_kill(spins, 3), 0);
+		KASSERT_EQ(status_of(spins), 3);
+		for (unsigned i = 0; i < cpu_count(); i++)
+			timer_cancel(&looks[i]);
+		KASSERT_EQ(spins_as, cls);
+	}
+}
+
+/* An interrupt that nobody asked for, in the midst of it. */
+enum { STRAY = 0xe9 };
+
+static void stray_soon(struct timer *t)
+{
+	(void)t;
+	if (process_current() != spins)
+		return;
+	spins_as = STRAY;
+	apic_send(apic_id(), STRAY);
+}
+
+static void send_stray(void *arg)
+{
+	(void)arg;
+	timer_arm(&looks[cpu_self()->index], clock_ns() + 20 * US, stray_soon, NULL);
+}
+
+KTEST(sched, process_stray)
+{
+	const uint64_t before = trap_stray_count(STRAY), begin = clock_ns();
+	bool goes_on;
+
+	spins = make(program_spin, USER_LEN(program_spin), 0);
+	KASSERT(spins != NULL);
+	spins_as = 0;
+	KASSERT_EQ(process_start(spins, USER_CODE, 0), 0);
+	while (spins_as != STRAY && clock_ns() - begin < LONG) {
+		cpu_on_each(send_stray, NULL);
+		thread_park(200 * US);
+	}
+	goes_on = user_word_becomes(spins, USER_DATA, user_word(process_vmspace(spins), USER_DATA) + 10);
+	KASSERT(trap_stray_count(STRAY) > before);
+	KASSERT(goes_on);
+	KASSERT_EQ(process_kill(spins, 3), 0);
+	KASSERT_EQ(status_of(spins), 3);
+	for (unsigned i = 0; i < cpu_count(); i++)
+		timer_cancel(&looks[i]);
+}
+
 /* ---- calls: a list of them at 0x600000, seven words each, as many as the word at 0x600ff8 says; the results from 0x601000 on ---- */
 
 USER_PROGRAM(program_calls,
@@ -224,6 +310,7 @@ KTEST(sched, process_pointers)
 		{ SYS_WRITE, USER_DATA + 0xf00, UINT64_MAX },
 		{ SYS_WRITE, 0, 1 },
 		{ SYS_WRITE, USER_DATA + USER_DATA_LEN - 1, 2 },
+		{ SYS_WRITE, USER_DATA + USER_DATA_LEN - 4095, 4096 },
 		{ SYS_WRITE, USER_DATA - 1, 2 },
 		{ SYS_WRITE, KERNEL_VIRT_BASE + 0x200000, 1 },
 		{ SYS_WRITE, 0xffff800000100000, 8 },
@@ -235,7 +322,7 @@ KTEST(sched, process_pointers)
 		{ SYS_SELF },
 		{ NOT_THERE },
 	};
-	static const int64_t wanted[] = { 0, 0x100, -E2BIG, -E2BIG, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, 8, -EFAULT, 0, -EINVAL };
+	static const int64_t wanted[] = { 0, 0x100, -E2BIG, -E2BIG, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, -EFAULT, 8, -EFAULT, 0, -EINVAL };
 	enum { CALLS = sizeof list / sizeof *list };
 	uint64_t results[CALLS], id;
 
@@ -244,6 +331,19 @@ KTEST(sched, process_pointers)
 	KASSERT_EQ(caller_ends(), 7);
 	for (unsigned i = 0; i < CALLS; i++)
 		KASSERT_EQ(results[i], list[i][0] == SYS_SELF ? (int64_t)id : wanted[i]);
+}
+
+/* What the console has of it is in process_console.panic: all that is written, nothing of what cannot be read to its end, and how the program ends. */
+USER_PROGRAM(program_writes,
+	"lea 7f(%rip), %rdi\nmov $5, %esi\nmov $5, %eax\nsyscall\n"
+	"mov $0x601400, %edi\nmov $3072, %ecx\nmov $33, %eax\nrep stosb\nmov $0x601400, %edi\nmov $3073, %esi\nmov $5, %eax\nsyscall\n"
+	"cmp $-14, %rax\njne 9f\n"
+	"mov $0x600000, %edi\nmov $1100, %ecx\nmov $10, %eax\nrep stosb\nmovw $0x0a79, (%rdi)\nmov $0x600000, %edi\nmov $1102, %esi\nmov $5, %eax\nsyscall\n"
+	"cmp $1102, %rax\njne 9f\nmov 0, %rax\n9: ud2\n7: .ascii \"ring3\"\n");
+
+KPANIC(sched, process_console)
+{
+	panic("status %#x", (unsigned)RUN(program_writes, 0));
 }
 
 KTEST(sched, process_budget)
@@ -457,7 +557,8 @@ KTEST(sched, process_thread_begin)
 {
 	struct process *p = make(program_stacks, USER_LEN(program_stacks), 0);
 	static const uint64_t wanted[] = { 0, -(uint64_t)EINVAL, -(uint64_t)EINVAL, 0x601800, 0x5678, 0, 1 };
-	uint64_t words[7];
+	uint64_t words[7], before;
+	int64_t lost;
 	struct user_regs bad = { .rip = USER_END, .rsp = USER_DATA }, good = { .rip = USER_CODE, .rsp = USER_DATA };
 	bool begun;
 	int added[3];
@@ -472,6 +573,11 @@ KTEST(sched, process_thread_begin)
 	bad = good;
 	bad.fs_base = 1ull << 63;
 	added[1] = process_add_thread(p, &bad);
+	before = free_frames();
+	for (unsigned i = 0; i < 2000; i++)                     /* which takes nothing for good */
+		if (process_add_thread(p, &bad) != -EINVAL)
+			added[1] = 0;
+	lost = (int64_t)(before - free_frames());
 	process_kill(p, 4);
 	added[2] = process_add_thread(p, &good);
 	KASSERT_EQ(status_of(p), 4);
@@ -481,6 +587,7 @@ KTEST(sched, process_thread_begin)
 	KASSERT_EQ(added[0], -EINVAL);
 	KASSERT_EQ(added[1], -EINVAL);
 	KASSERT_EQ(added[2], -ENOENT);
+	KASSERT(lost <= 32);
 }
 
 /* One that ends takes those with it that spin and that sleep. */

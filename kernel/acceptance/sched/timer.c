@@ -162,6 +162,7 @@ KTEST(sched, timer_full)
 	wrong += timer_cancel(&timers[armed / 2]) != 0;
 	after = timer_arm(&timers[armed / 2], far, count, NULL);
 	wrong += armed < FULL && timer_arm(&timers[armed], far, count, NULL) != -ENOSPC;
+	wrong += timer_arm(&timers[0], far, count, NULL) != -EBUSY;
 	for (unsigned i = 0; i < armed; i++)
 		wrong += timer_cancel(&timers[i]) != 0;
 	harness_restore(flags);

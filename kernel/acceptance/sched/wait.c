@@ -67,8 +67,8 @@ static bool wakes_in_order(void)
 
 	enum { WAITERS = 8 };
 	struct thread *t[WAITERS];
-	unsigned none, three, one, rest, gone = 0;
-	uint8_t level;
+	unsigned none, three, two, rest, gone = 0;
+	uint8_t level[2];
 	bool queued = true, some;
 
 	clear();
@@ -83,16 +83,17 @@ static bool wakes_in_order(void)
 	thread_park(MS);
 	some &= came_count == 3;
 	preempt_disable();
-	one = give_tickets(1, WAKE_BOOST);
-	level = thread_ent(t[3])->level;
+	two = give_tickets(2, WAKE_BOOST);
+	for (unsigned i = 0; i < 2; i++)
+		level[i] = thread_ent(t[3 + i])->level;
 	preempt_enable();
-	some &= reaches(&came_count, 4);
+	some &= reaches(&came_count, 5);
 	rest = give_tickets(100, WAKE_PLAIN);
 	for (unsigned i = 0; i < WAITERS; i++)
 		gone += ended(t[i]);
 	for (unsigned i = 0; i < WAITERS; i++)
 		in_order &= came[i] == i;
-	wakes_wrong += none || !queued || three != 3 || !some || one != 1 || level != LEVEL_BOOST || rest != WAITERS - 4 || gone != WAITERS ||
+	wakes_wrong += none || !queued || three != 3 || !some || two != 2 || level[0] != LEVEL_BOOST || level[1] != LEVEL_BOOST || rest != WAITERS - 5 || gone != WAITERS ||
 		       wait_wake(&queue, 100, WAKE_PLAIN) != 0;
 	return in_order;
 }
