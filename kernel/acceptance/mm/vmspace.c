@@ -816,7 +816,7 @@ KTEST(mm, vmspace_shootdown)
 
 /* ---- the same place, wanted by all at once ---- */
 
-enum { ROOM_FOR = 5 };                  /* the limit: root and tables of one page, and that */
+enum { LIMIT = 6 };                     /* root and tables of a page, that, and one more */
 
 static struct {
 	struct vmspace *vs;
@@ -895,14 +895,14 @@ KTEST(mm, vmspace_rush)
 
 		harness_memset(&rush, 0, sizeof rush);
 		rush.processors = processors;
-		KASSERT_EQ(vmspace_create(ROOM_FOR + 1, &rush.vs), 0);
+		KASSERT_EQ(vmspace_create(LIMIT, &rush.vs), 0);
 		KASSERT_EQ(map_at(rush.vs, BASE, 1, VM_WRITE), 0);      /* and room for one more */
 		KASSERT_EQ(cpu_on_each(map_a_last_page, NULL), 0);
 		s = stats(rush.vs);
 		KASSERT_EQ(rush.wrong, 0);
 		KASSERT_EQ(rush.got, 1);
 		KASSERT_EQ(rush.none, processors - 1);
-		KASSERT(s.frames + s.tables <= ROOM_FOR + 1);
+		KASSERT(s.frames + s.tables <= LIMIT);
 		KASSERT_EQ(vmspace_destroy(rush.vs), 0);
 	}
 	KASSERT(free_frames() <= before + 8);

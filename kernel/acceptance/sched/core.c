@@ -398,23 +398,47 @@ KTEST(sched, thread_inference_yields)
 	KASSERT(good >= 3);
 }
 
-KTEST(sched, thread_inference_slice)
+/* Two that burn, a in its turn; what change() does to b shows in whose turn is next. */
+static struct thread *burning[2];
+
+static bool two_burn(enum sched_class a, enum sched_class b)
 {
-	struct thread *a, *b;
-	uint64_t begin = clock_ns(), took;
+	turns_clear();
+	burning[0] = start("a", a, HERE, burner, 0);
+	burning[1] = start("b", b, HERE, burner, 1);
+	return burning[0] && burning[1] && reaches(&turns[0].n, 1);
+}
+
+static bool two_end(void)
+{
+	bool all;
+
+	turns_end = 1;
+	all = ended(burning[0]);
+	return ended(burning[1]) && all;
+}
+
+/* Two that compute, until each has had some turns, and how long that took; false: they did not come, or did not end. */
+enum { SOME_TURNS = 8 };
+
+static bool two_infer(uint64_t *took)
+{
+	const uint64_t begin = clock_ns();
+	const bool begun = two_burn(CLASS_INFERENCE, CLASS_INFERENCE);
 	bool enough;
 
-	turns_clear();
-	a = start("inference", CLASS_INFERENCE, HERE, burner, 0);
-	b = start("inference", CLASS_INFERENCE, HERE, burner, 1);
-	while (turns[0].n < 8 && clock_ns() - begin < LONG)
+	while (turns[0].n < SOME_TURNS && clock_ns() - begin < LONG)
 		thread_park(20 * MS);
-	enough = turns[0].n >= 8;
-	turns_end = 1;
-	took = clock_ns() - begin;
-	KASSERT(ended(a));
-	KASSERT(ended(b));
-	KASSERT(enough);
+	enough = turns[0].n >= SOME_TURNS;
+	*took = clock_ns() - begin;
+	return two_end() && begun && enough;
+}
+
+KTEST(sched, thread_inference_slice)
+{
+	uint64_t took;
+
+	KASSERT(two_infer(&took));
 	KASSERT((turns[0].n - 1) * 7 * MS <= took);
 }
 
@@ -431,24 +455,17 @@ static void interrupt_often(void *arg)
 /* What an agent takes from their slices they get, and no more: a slice that is preempted goes on where it was. */
 KTEST(sched, thread_inference_preempted)
 {
-	struct thread *a, *b, *agent;
-	const uint64_t begin = clock_ns();
+	struct thread *agent;
+	uint64_t took;
 	unsigned wrong = 0;
 	bool enough;
 
-	turns_clear();
+	turns_end = 0;
 	agent = start("agent", CLASS_INTERACTIVE, HERE, interrupt_often, 0);
-	a = start("inference", CLASS_INFERENCE, HERE, burner, 0);
-	b = start("inference", CLASS_INFERENCE, HERE, burner, 1);
-	while (turns[0].n < 8 && clock_ns() - begin < LONG)
-		thread_park(20 * MS);
-	enough = turns[0].n >= 8;
-	turns_end = 1;
-	KASSERT(ended(a));
-	KASSERT(ended(b));
+	enough = two_infer(&took);
 	KASSERT(ended(agent));
 	KASSERT(enough);
-	for (unsigned i = 0; i + 2 < 8; i++) {
+	for (unsigned i = 0; i + 2 < SOME_TURNS; i++) {
 		const uint64_t run = turns[0].of[i + 2].run - turns[0].of[i].run;
 
 		wrong += run < SLICE_INFERENCE_NS - MS || run > SLICE_INFERENCE_NS + MS;
@@ -494,26 +511,6 @@ KTEST(sched, thread_yield)
 	KASSERT_EQ(gone, 3 * tries);
 	KASSERT_EQ(wrong, 0);
 	thread_yield();                                         /* with nobody else */
-}
-
-/* Two that burn, a in its turn; what change() does to b shows in whose turn is next. */
-static struct thread *burning[2];
-
-static bool two_burn(enum sched_class a, enum sched_class b)
-{
-	turns_clear();
-	burning[0] = start("a", a, HERE, burner, 0);
-	burning[1] = start("b", b, HERE, burner, 1);
-	return burning[0] && burning[1] && reaches(&turns[0].n, 1);
-}
-
-static bool two_end(void)
-{
-	bool all;
-
-	turns_end = 1;
-	all = ended(burning[0]);
-	return ended(burning[1]) && all;
 }
 
 static bool class_changes(void)
