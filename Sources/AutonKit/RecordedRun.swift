@@ -45,12 +45,12 @@ package struct RecordedRun: Sendable {
 
     package static func isUnfinished(_ run: FilePath) -> Bool { Files.exists(run.appending("unfinished")) }
 
-    /// Why an attempt was refused at a stage; nil if it was not.
-    package func refusal(of task: TaskMessage, at stage: Reason.Stage) throws -> Reason? {
+    /// Why an attempt was refused, at `stage` or, if that is nil, at any; nil if it was not.
+    package func refusal(of task: TaskMessage, at stage: Reason.Stage? = nil) throws -> Reason? {
         let next = try recording.find(TaskMessage.self, AttemptID(task: task.task, attempt: task.attempt + 1).description)?
             .reasons
         let reasons = try next ?? recording.find(Blocked.self, task.task)?.reasons ?? []
-        return reasons.last { $0.attempt == task.attempt && $0.stage == stage }
+        return reasons.last { $0.attempt == task.attempt && $0.stage == stage ?? $0.stage }
     }
 
     /// Whether the recorded run's gate accepted the attempt, or whether it merged it.
@@ -95,10 +95,10 @@ package struct RecordedRun: Sendable {
 
 extension RecordedRun? {
     /// Judges an attempt; once more if it fails now and passed when it was recorded, as tests go by the clock and may fail by chance.
-    /// No further attempt is recorded: who goes on has to try again.
     ///
     /// - Parameter refusal: why it failed; nil if it did not.
-    /// - Throws: `AutonError` with `.tryAgain` if it fails the second time too.
+    /// - Throws: `AutonError` with `.tryAgain` if it fails the second time too and no further attempt is recorded: who goes on has to
+    ///   try again.
     package func judging<T: Sendable>(
         _ task: TaskMessage, at stage: Reason.Stage, ifRefused refusal: (T) -> String?, _ judge: () async throws -> T
     ) async throws -> T {
@@ -106,7 +106,7 @@ extension RecordedRun? {
         guard refusal(first) != nil, try self?.passed(task, at: stage) == true, case let second = try await judge() else {
             return first
         }
-        if let why = refusal(second) {
+        if let why = refusal(second), try self?.refusal(of: task) == nil {
             throw AutonError(.tryAgain, "the recorded run had no fault to find here; now twice: \(why)", at: task.name)
         }
         return second

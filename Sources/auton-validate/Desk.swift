@@ -15,7 +15,8 @@ struct Desk {
     /// The verdict on an attempt, and for a rejection one line that says what it led to. A verdict that is filed
     /// stands: killed after filing it and run again, this makes up for what was left.
     ///
-    /// What a run that is repeated rejected (a boot that took too long then may not now) is followed by the attempt that was recorded.
+    /// What a run that is repeated rejected (a boot that took too long then may not now), or refused later for what only a reviewer saw
+    /// then, is followed by the attempt that was recorded.
     func judge(_ task: TaskMessage) async throws -> (verdict: Verdict, consequence: String?) {
         let verdict = try await verdict(on: task)
         guard !verdict.accepted else {
@@ -23,7 +24,8 @@ struct Desk {
             let consequence = try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts)
             return (verdict, "it was rejected when it was recorded, \(consequence)")
         }
-        return (verdict, try mailbox.refuse(task, because: reason(for: verdict), maxAttempts: maxAttempts))
+        let later = try recorded?.passed(task, at: .gate) == true ? recorded?.refusal(of: task) : nil
+        return (verdict, try mailbox.refuse(task, because: later ?? reason(for: verdict), maxAttempts: maxAttempts))
     }
 
     private func verdict(on task: TaskMessage) async throws -> Verdict {

@@ -75,6 +75,22 @@ import Testing
         #expect(try await run("demo-001.1").ending == .exited(0))
     }
 
+    /// So is what the gate finds now, of what was accepted then and a reviewer sent back: the conversation that was recorded goes on from that.
+    @Test func aRecordedReviewIsFollowed() async throws {
+        let recording = Mailbox(ws.directory.path.appending("recording")), task = TaskMessage.sample()
+        let reason = Reason(attempt: 1, stage: .review, summary: "one does not hold", details: [])
+        try recording.prepare()
+        try recording.file(task.next(because: reason))
+        try recording.file(
+            Verdict(
+                task: task.task, attempt: 1, commit: "c", tree: "t", accepted: true, checks: [], tests: [], console: []))
+        try await file(task, Self.bad)
+        let result = try await run("demo-001", environment: ["AUTON_SCHEDULE": recording.root.string])
+        #expect(result.ending == .exited(1), "\(result.errors.text)")
+        #expect(result.line.hasSuffix("demo-001.1 rejected: demo-001.2 is filed"))
+        #expect(try mailbox.get(TaskMessage.self, "demo-001.2").reasons == [reason])
+    }
+
     @Test func aRejectedCandidateGetsAnotherAttempt() async throws {
         try await file(.sample(), Self.bad)
         let result = try await run("demo-001.1")

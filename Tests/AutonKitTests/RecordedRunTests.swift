@@ -105,7 +105,7 @@ import Testing
             Blocked(
                 task: "boot-001", attempts: 2, reasons: [reason, Reason(attempt: 2, stage: .review, summary: "no", details: [])]))
         #expect(try run.refusal(of: next, at: .merge) == nil, "not at its merge")
-        #expect(try run.refusal(of: next, at: .review)?.summary == "no")
+        #expect(try run.refusal(of: next, at: .review)?.summary == "no" && run.refusal(of: next)?.summary == "no")
     }
 
     /// Of a run that was stopped nothing is merged that it had not merged, unless it is to be refused.
