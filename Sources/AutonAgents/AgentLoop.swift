@@ -82,7 +82,7 @@ package struct AgentLoop {
             var notes: [String] = []
             var results: [ContentBlock] = []
             var failed = false
-            let known = conversation.turn <= resumed ? conversation.results(ofCallsIn: conversation.turn) : [:]
+            let known = conversation.turn <= resumed ? conversation.transcript.results(ofCallsIn: conversation.turn) : [:]
             if calls.contains(where: { known[$0.id] == nil }) { try await ready() }
             for call in calls {
                 // What comes last may be cut off in the middle.

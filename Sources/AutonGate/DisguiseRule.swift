@@ -140,10 +140,10 @@ package struct DisguiseRule: DiffRule {
         }
         // Rules look for what stands behind these words.
         let qualifiers = ["volatile", "__volatile", "__volatile__", "goto", "inline"]
-        let another = words.dropFirst().last { !qualifiers.contains($0.text) }.flatMap {
-            ["asm", "__asm", "__asm__", "__attribute__", "__attribute"].contains($0.text) ? $0.text : nil
+        guard let last = words.dropFirst().last(where: { !qualifiers.contains($0.text) }), last.isAsm || last.isAttribute else {
+            return nil
         }
-        return another.map { "gives another name to \($0)" }
+        return "gives another name to \(last.text)"
     }
 
     /// They switch warnings off, rename functions, have one function compiled otherwise than the rest.

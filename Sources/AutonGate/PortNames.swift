@@ -103,10 +103,9 @@ extension PortsC {
 
         /// What stands in the parentheses of each `asm`.
         static func assembly(in words: ArraySlice<Token>) -> [ArraySlice<Token>] {
-            words.indices.filter { words[$0].kind == .identifier && ["asm", "__asm", "__asm__"].contains(words[$0].text) }
-                .compactMap { index in
-                    words[index...].prefix(4).firstIndex { $0.isPunctuator("(") }.map { ConstantParser.inside(words[$0...]) }
-                }
+            words.indices.filter { words[$0].isAsm }.compactMap { index in
+                words[index...].prefix(4).firstIndex { $0.isPunctuator("(") }.map { ConstantParser.inside(words[$0...]) }
+            }
         }
 
         static func doesIO(_ text: String) -> Bool {

@@ -45,10 +45,8 @@ struct ReservedC {
     private static func templates(in words: [Token], of macros: Set<String>) -> [Token] {
         words.indices.filter { words[$0].isPunctuator("(") && $0 > 0 }.flatMap { open -> [Token] in
             let isCall = macros.contains(words[open - 1].text)
-            let name = words[..<open].suffix(3).last { $0.kind == .identifier && assemblers.contains($0.text) }
-            let isAssembly =
-                name != nil
-                && words[..<open].reversed().prefix { !assemblers.contains($0.text) }.allSatisfy { qualifiers.contains($0.text) }
+            let between = words[..<open].suffix(3).reversed().prefix { !$0.isAsm }
+            let isAssembly = between.count < min(3, open) && between.allSatisfy { qualifiers.contains($0.text) }
             guard isCall || isAssembly else { return [] }
             var depth = 0
             return Array(
@@ -60,7 +58,6 @@ struct ReservedC {
         }
     }
 
-    private static let assemblers: Set<String> = ["asm", "__asm", "__asm__"]
     private static let qualifiers: Set<String> = ["volatile", "__volatile__", "__volatile", "goto", "inline", "__inline__"]
 
     private mutating func defined(_ unit: CUnit, _ source: CSource) {
@@ -149,9 +146,7 @@ struct ReservedC {
 
     /// Whether these words end in what makes the string in the next parenthesis a name or code for the assembler.
     private static func takesAssembly(_ words: ArraySlice<Token>) -> Bool {
-        words.suffix(3).contains {
-            ["asm", "__asm", "__asm__", "__attribute__", "__attribute", "_Pragma"].contains($0.text) && $0.kind == .identifier
-        }
+        words.suffix(3).contains { $0.isAsm || $0.isAttribute || $0.isIdentifier("_Pragma") }
     }
 
     private mutating func look(at word: Token, previous: Token?, next: Token?) {

@@ -46,7 +46,7 @@ struct Secret: Sendable {
         guard bytes.count >= 20 else { return nil }
         if contains(bytes, "-----BEGIN ") && contains(bytes, "PRIVATE KEY") { return "a private key" }
         // Within a longer word it is something else.
-        for start in bytes.indices where start == 0 || !isWord(bytes[start - 1]) {
+        for start in bytes.indices where start == 0 || !bytes[start - 1].isOfName {
             for form in formsByFirstByte[bytes[start]] ?? [] where bytes[start...].starts(with: form.beginning.utf8) {
                 let rest = bytes[(start + form.beginning.utf8.count)...].prefix(form.count.upperBound + 1)
                 let count = rest.prefix { form.allows($0) }.count
@@ -74,7 +74,7 @@ struct Secret: Sendable {
     /// Three parts, of which the first two are JSON objects.
     private static func isWebToken(_ bytes: [UInt8]) -> Bool {
         places(of: "eyJ", in: bytes).contains { start in
-            let parts = bytes[start...].prefix(4096).prefix { isWord($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
+            let parts = bytes[start...].prefix(4096).prefix { $0.isOfName || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
                 .split(separator: UInt8(ascii: "."))
             return parts.count == 3 && parts[1].starts(with: "eyJ".utf8) && parts.allSatisfy { $0.count >= 10 }
         }
@@ -85,13 +85,9 @@ struct Secret: Sendable {
         let lower = bytes.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 + 32 : $0 }
         let names = ["secret_access_key", "secretaccesskey", "aws_secret"]
         guard names.contains(where: { contains(lower, $0) }) else { return false }
-        return bytes.split { !(isWord($0) || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "+")) }.contains { word in
+        return bytes.split { !($0.isOfName || $0 == UInt8(ascii: "/") || $0 == UInt8(ascii: "+")) }.contains { word in
             word.count == 40 && word.contains { $0 < UInt8(ascii: "A") } && word.contains { $0 >= UInt8(ascii: "a") }
         }
-    }
-
-    private static func isWord(_ byte: UInt8) -> Bool {
-        byte.isLetterOrDigit || byte == UInt8(ascii: "_")
     }
 
     private static func contains(_ bytes: [UInt8], _ text: String) -> Bool { !places(of: text, in: bytes).isEmpty }

@@ -15,6 +15,11 @@ struct Token: Sendable, Equatable {
     func isPunctuator(_ text: String) -> Bool { kind == .punctuator && self.text == text }
     func isIdentifier(_ text: String) -> Bool { kind == .identifier && self.text == text }
 
+    /// Whether it is what C has before the assembler's text, in one of GCC's spellings.
+    var isAsm: Bool { kind == .identifier && ["asm", "__asm", "__asm__"].contains(text) }
+    /// Whether it is what C has before attributes.
+    var isAttribute: Bool { kind == .identifier && ["__attribute__", "__attribute"].contains(text) }
+
     /// As it could be written, for comparison and for messages.
     var spelling: String {
         switch kind {

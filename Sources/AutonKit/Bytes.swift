@@ -8,6 +8,9 @@ extension UInt8 {
         }
     }
 
+    /// Whether a name of C may have it.
+    package var isOfName: Bool { isLetterOrDigit || self == UInt8(ascii: "_") }
+
     /// Whether a header's name may have it: RFC 9110, 5.6.2, `tchar`.
     package var isOfHeaderName: Bool { isLetterOrDigit || "!#$%&'*+-.^_`|~".utf8.contains(self) }
 }

@@ -47,12 +47,6 @@ package final class Conversation {
         return response
     }
 
-    /// What the calls of the reply to a request came to, as the record has it, by the calls' ids; none if it was not come to that.
-    package func results(ofCallsIn turn: Int) -> [String: ToolResult] {
-        guard turn < transcript.requests.count else { return [:] }
-        return Dictionary(transcript.requests[turn].flatMap(\.toolResults).map { ($0.toolUseID, $0) }) { first, _ in first }
-    }
-
     /// What a call of the last reply came to when it was recorded; nil if it was not, or if the conversation was over with it.
     package func recordedResult(of call: ToolUse) throws -> ToolResult? {
         try transport.recordedResult(of: call, at: Turn(conversation: name, number: turn))

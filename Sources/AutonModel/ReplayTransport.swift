@@ -45,9 +45,7 @@ package struct ReplayTransport: Transport {
     }
 
     package func recordedResult(of call: ToolUse, at turn: Turn) throws -> ToolResult? {
-        let requests = try recording(of: turn.conversation).requests
-        guard turn.number < requests.count else { return nil }
-        return requests[turn.number].flatMap(\.toolResults).first { $0.toolUseID == call.id }
+        try recording(of: turn.conversation).results(ofCallsIn: turn.number)[call.id]
     }
 
     /// The goal that the run was recorded for.

@@ -149,6 +149,12 @@ package struct Transcript: Sendable {
         if opening == nil { try Files.syncDirectory(path.removingLastComponent()) }
     }
 
+    /// What the calls of the reply to a request came to, by the calls' ids; none if it was not come to that.
+    package func results(ofCallsIn turn: Int) -> [String: ToolResult] {
+        guard turn < requests.count else { return [:] }
+        return Dictionary(requests[turn].flatMap(\.toolResults).map { ($0.toolUseID, $0) }) { first, _ in first }
+    }
+
     package var usage: TokenUsage { responses.reduce(TokenUsage()) { $0 + $1.usage.tokens } }
 
     /// What a message says of the conversation it came out of.

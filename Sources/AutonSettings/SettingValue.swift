@@ -42,7 +42,7 @@ package enum SettingValue: Sendable, Equatable {
     }
 
     private static func isBare(_ byte: UInt8) -> Bool {
-        byte.isLetterOrDigit || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+        byte.isOfName || byte == UInt8(ascii: "-")
     }
 
     private static func quoted(_ text: String) -> String {

@@ -32,7 +32,7 @@ struct Touch: Sendable {
 
     /// Comments and all: a name in passing makes a pair more, and no harm.
     private static func words(_ text: [UInt8]) -> Set<String> {
-        Set(text.split { !$0.isLetterOrDigit && $0 != UInt8(ascii: "_") }.map { String(decoding: $0, as: UTF8.self) })
+        Set(text.split { !$0.isOfName }.map { String(decoding: $0, as: UTF8.self) })
     }
 
     /// What more parts than these have in common does not bring two of them together: pairs would grow with the square
