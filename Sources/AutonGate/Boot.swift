@@ -109,6 +109,7 @@ package struct Boot: Sendable {
     /// The sandbox with all that QEMU's arguments name.
     func prepared(_ directory: FilePath) async throws -> Sandbox {
         var sandbox = sandbox(directory)
+        if machine.countsInstructions { try await HaltOrder.prepare(sandbox) }
         try await oversight?.prepare(&sandbox)
         try await processorWatch?.prepare(sandbox)
         return sandbox
@@ -132,9 +133,7 @@ package struct Boot: Sendable {
         // Where QEMU keeps what is written to a disk; of itself it would use a directory that the sandbox does not have.
         let place = "TMPDIR=\(sandbox.inside(sandbox.directory))"
         var command = ["env", place, "qemu-system-x86_64"] + arguments(nonce: nonce, in: sandbox) + more
-        // Where instructions are counted QEMU's main loop may move its clock on in the moment between the processor's halt and
-        // the count of what it has executed, if they run at the same time: one boot of ten of a kernel that often halts then
-        // goes another way. On one processor of the host they take turns, which is faster, too.
+        // On one processor of the host QEMU's threads take turns: where instructions are counted, one waits for the other all the time.
         if machine.countsInstructions, let processor = Self.processor() {
             command = ["taskset", "-c", String(processor)] + command
         }
@@ -156,6 +155,7 @@ package struct Boot: Sendable {
                 "-qmp", Monitor.argument,
                 "-serial", "file:\(inside("console"))", "-serial", "file:\(inside("ktap"))",
             ]
+        if machine.countsInstructions { arguments += HaltOrder.arguments(inside) }
         arguments += oversight?.arguments(in: sandbox) ?? []
         arguments += processorWatch?.arguments(inside) ?? []
         if let profile {

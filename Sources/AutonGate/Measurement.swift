@@ -5,9 +5,8 @@ import SystemPackage
 /// What a kernel's tests and benchmarks take in instructions: booted twice at once where time is counted in them, and
 /// believed if both boots say the same of everything.
 ///
-/// If they do not, they are asked once more: where the processor is taken from QEMU between a halt and the count of what was
-/// executed before it, its main loop moves the clock on too early, and an interrupt comes some instructions later. That is
-/// rare, and seen where kernels wait often and the host has much else to do. What is the kernel's own doing, it does again.
+/// If they do not, they are asked once more: what wakes QEMU's main loop just when a processor halts (`HaltOrder`) has an interrupt come some instructions
+/// later. What is the kernel's own doing, it does again.
 package struct Measurement: Sendable {
     package var counts: InstructionCounts
     /// Nil if the counts are to be believed; else one line that says why not.

@@ -20,7 +20,8 @@ package struct SelfCheckStamp: Sendable {
         let firmware = FilePath("/usr/share/qemu/qboot.rom")
         if Files.exists(firmware) { files.append((firmware, "firmware")) }
         let protected = ["harness", "Makefile", "kernel.ld"].map(kernel.appending)
-        let roots = [corpus] + protected + [HarnessWatch.source, HarnessFlow.source, ProcessorWatch.source] + QEMUPlugin.headers
+        let plugins = [HarnessWatch.source, HarnessFlow.source, ProcessorWatch.source, HaltOrder.source] + QEMUPlugin.headers
+        let roots = [corpus] + protected + plugins
         for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
         let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
