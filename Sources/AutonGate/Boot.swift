@@ -64,26 +64,13 @@ package struct Boot: Sendable {
         let looks = await sampler.value
 
         let printed = try Self.text(of: console, hiding: nonce), reported = try Self.bytes(of: report)
-        let ending: BootEnding
         let complaint = Text.lines(result.errors.text).first ?? ""
-        switch result.ending {
-        case _ where Self.isFull(console) || Self.isFull(report): ending = .flooded
-        case _ where !looks.isEmpty: ending = .timedOut
-        case .timedOut: ending = .timedOut
-        case .exited(1) where printed.isEmpty && reported.isEmpty && !complaint.isEmpty:
-            // QEMU ended before the kernel began. The image can be the reason, but so can this machine.
-            guard complaint.contains("kernel") || complaint.contains("ELF") else {
-                throw AutonError(.unavailable, "QEMU does not start: \(complaint)", at: image.string)
-            }
-            ending = .notLoadable
-        case .signalled(SIGKILL), .signalled(SIGTERM):
-            // Nothing that a kernel does kills QEMU, whatever status it has it exit with; somebody on this machine did, or its
-            // memory is short.
-            throw AutonError(.tryAgain, "QEMU was killed from outside", at: image.string)
-        case .exceeded(let resource):
-            throw AutonError(.tryAgain, "QEMU was killed at the sandbox's limit of \(resource.rawValue)", at: image.string)
-        case .exited(let status): ending = BootEnding(status: status)
-        case .signalled(let signal): ending = .other(128 + signal)
+        var ending = BootEnding.timedOut
+        if Self.isFull(console) || Self.isFull(report) {
+            ending = .flooded
+        } else if looks.isEmpty {
+            ending = try BootEnding(
+                result.ending, complaint: complaint, isSilent: printed.isEmpty && reported.isEmpty, image: image)
         }
         var found = BootReport(
             console: printed, report: Self.hide(nonce, in: KTAPReport(parsing: reported, nonce: nonce)),
@@ -121,7 +108,7 @@ package struct Boot: Sendable {
         sandbox.readable = [(outside: image, inside: Self.imageInside)]
         if let profile { sandbox.readable.append((outside: profile.plugin, inside: Profile.pluginInside)) }
         sandbox.limits.memory = machine.addressSpace
-        sandbox.limits.totalMemory = machine.addressSpace
+        sandbox.limits.totalMemory = machine.memoryLimit
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
         sandbox.limits.fileSize = Self.outputLimit

@@ -58,7 +58,7 @@ package struct BootReport: Sendable {
         case .reset: isSilent ? "reset (triple fault?) with nothing printed" : "reset (triple fault?) \(place)"
         case .panic: "panic \(place)" + (report.panic.map { ": \($0)" } ?? ", of which COM2 says nothing")
         case .notLoadable: "QEMU cannot load the image: \(complaint)"
-        case .other(let status): "QEMU ended with status \(status) \(place)"
+        case .other(let status): "QEMU ended with status \(status) \(place)" + (complaint.isEmpty ? "" : ": \(complaint)")
         case .passed: contradiction(of: "pass")
         case .failed: failedTests ?? contradiction(of: "failure") ?? "exit status says failure, but every test passed"
         }

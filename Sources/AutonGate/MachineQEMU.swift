@@ -33,13 +33,17 @@ extension Machine {
         // configuration.
         let chipset = ["-machine", path == .pvh ? "q35,sata=off" : "q35", "-global", "fw_cfg.dma_enabled=off"]
         return chipset + boot + [
-            "-accel", "tcg", "-cpu", "max", "-smp", String(processors), "-m", String(memory),
+            "-accel", "tcg,tb-size=256", "-cpu", "max", "-smp", String(processors), "-m", String(memory),
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot", "-nic", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
         ] + clock
     }
 
-    /// Bytes of address space that QEMU may take: the guest's memory, and as much as it ever needs itself.
-    var addressSpace: Int { memory << 20 + 2 << 30 }
+    /// Bytes of memory that QEMU may use: the guest's, and as much as it ever needs itself.
+    var memoryLimit: Int { memory << 20 + 2 << 30 }
+
+    /// Bytes of address space that it may take. Its own is 1 GiB with translated code of 256 MiB at most (of itself it would have that be an eighth
+    /// of the host's memory), and it reads a disk by up to 64 threads, each with a stack of 8 MiB and a heap of glibc's that begins with 64.
+    var addressSpace: Int { memory << 20 + 6 << 30 }
 }
