@@ -6,6 +6,12 @@ let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift
 let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
+// A target is rebuilt for what it names, not for what that is made of: each names all that it imports, or programs would go on with
+// structures as they were before.
+let base: [Target.Dependency] = ["AutonKit", "AutonMessages", system]
+let program: [Target.Dependency] = base + ["AutonCommand", "AutonSettings", argumentParser]
+let tests: [Target.Dependency] = base + ["TestSupport"]
+
 let package = Package(
     name: "auton",
     dependencies: [
@@ -28,54 +34,51 @@ let package = Package(
                     "-nostartfiles", "-static-stdlib", "-Xclang-linker", "-static", "-Xclang-linker", "-Qunused-arguments",
                 ])
             ]),
-        .target(name: "AutonSettings", dependencies: ["AutonKit", system, toml]),
-        .target(name: "AutonModel", dependencies: ["AutonSettings", "AutonKit", "AutonMessages", system]),
-        .target(name: "AutonClient", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "CCurl", system]),
-        .target(
-            name: "AutonAgents",
-            dependencies: ["AutonClient", "AutonModel", "AutonSettings", "AutonKit", "AutonCommand", system, argumentParser]),
-        .target(name: "AutonGate", dependencies: ["AutonKit", "AutonMessages", "CLinux", system]),
-        .target(name: "AutonCommand", dependencies: ["AutonKit", "AutonSettings", "CLinux", argumentParser, system]),
-        .executableTarget(name: "auton-plan", dependencies: ["AutonAgents"]),
-        .executableTarget(name: "auton-agent", dependencies: ["AutonAgents", "AutonGate"]),
-        .executableTarget(name: "auton-validate", dependencies: ["AutonGate", "AutonCommand"]),
-        .executableTarget(name: "auton-merge", dependencies: ["AutonGate", "AutonCommand"]),
-        .executableTarget(name: "auton-compose", dependencies: ["AutonGate", "AutonCommand"]),
-        .executableTarget(name: "auton-status", dependencies: ["AutonModel", "AutonCommand"]),
-        .executableTarget(name: "auton-config", dependencies: ["AutonModel", "AutonCommand"]),
+        .target(name: "AutonSettings", dependencies: base + [toml]),
+        .target(name: "AutonModel", dependencies: base + ["AutonSettings", "CLinux"]),
+        .target(name: "AutonClient", dependencies: base + ["AutonModel", "AutonSettings", "CCurl"]),
+        .target(name: "AutonAgents", dependencies: program + ["AutonClient", "AutonModel"]),
+        .target(name: "AutonGate", dependencies: base + ["CLinux"]),
+        .target(name: "AutonCommand", dependencies: base + ["AutonSettings", "CLinux", argumentParser]),
+        .executableTarget(name: "auton-plan", dependencies: program + ["AutonAgents", "AutonModel"]),
+        .executableTarget(name: "auton-agent", dependencies: program + ["AutonAgents", "AutonGate", "AutonModel"]),
+        .executableTarget(name: "auton-validate", dependencies: program + ["AutonGate"]),
+        .executableTarget(name: "auton-merge", dependencies: program + ["AutonGate"]),
+        .executableTarget(name: "auton-compose", dependencies: program + ["AutonGate"]),
+        .executableTarget(name: "auton-status", dependencies: program + ["AutonModel"]),
+        .executableTarget(name: "auton-config", dependencies: program + ["AutonModel"]),
+        .executableTarget(name: "auton-bench", dependencies: base + ["AutonModel", argumentParser]),
+        .executableTarget(name: "auton-answer", dependencies: program + ["AutonModel"]),
         .executableTarget(
-            name: "auton-bench", dependencies: ["AutonModel", "AutonKit", "AutonMessages", argumentParser, system]),
-        .executableTarget(name: "auton-answer", dependencies: ["AutonModel", "AutonCommand"]),
-        .executableTarget(
-            name: "fake-model", dependencies: ["AutonModel", "AutonKit", argumentParser, system], path: "Tests/FakeModel"),
-        .testTarget(name: "AutonGateTests", dependencies: ["AutonGate", "auton-validate", system]),
+            name: "fake-model", dependencies: base + ["AutonModel", argumentParser], path: "Tests/FakeModel"),
+        .testTarget(name: "AutonGateTests", dependencies: tests + ["AutonGate", "CLinux", "auton-validate"]),
         .target(
-            name: "TestSupport", dependencies: ["AutonModel", "AutonKit", "AutonMessages", system], path: "Tests/TestSupport"),
+            name: "TestSupport", dependencies: base + ["AutonModel"], path: "Tests/TestSupport"),
         .testTarget(
-            name: "AutonMessagesTests", dependencies: ["TestSupport", "AutonModel", "AutonKit", "AutonMessages", system],
+            name: "AutonMessagesTests", dependencies: tests + ["AutonModel"],
             exclude: ["Golden"]),
-        .testTarget(name: "AutonKitTests", dependencies: ["TestSupport", "AutonKit", "AutonMessages", system]),
-        .testTarget(name: "AutonSettingsTests", dependencies: ["TestSupport", "AutonSettings", "AutonKit", system]),
+        .testTarget(name: "AutonKitTests", dependencies: tests),
+        .testTarget(name: "AutonSettingsTests", dependencies: tests + ["AutonSettings"]),
         .testTarget(
             name: "AutonLoopTests",
-            dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", "AutonMessages", system]),
+            dependencies: tests + ["AutonModel", "fake-model"]),
         .executableTarget(
-            name: "ledger-probe", dependencies: ["AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system],
+            name: "ledger-probe", dependencies: base + ["AutonModel", "AutonSettings"],
             path: "Tests/LedgerProbe"),
         .testTarget(
             name: "AutonModelTests",
-            dependencies: ["TestSupport", "ledger-probe", "AutonModel", "AutonSettings", "AutonKit", "AutonMessages", system]),
+            dependencies: tests + ["AutonModel", "AutonSettings", "ledger-probe"]),
         .testTarget(
             name: "AutonClientTests",
-            dependencies: ["TestSupport", "AutonClient", "AutonModel", "AutonSettings", "AutonKit", system],
+            dependencies: tests + ["AutonClient", "AutonModel", "AutonSettings"],
             exclude: ["Golden"]),
-        .testTarget(name: "AutonAgentsTests", dependencies: ["TestSupport", "AutonAgents", "AutonModel", "AutonKit", system]),
-        .testTarget(name: "AutonPlanTests", dependencies: ["TestSupport", "auton-plan", "AutonModel", "AutonKit", system]),
-        .testTarget(name: "FakeModelTests", dependencies: ["TestSupport", "fake-model", "AutonModel", "AutonKit", system]),
+        .testTarget(name: "AutonAgentsTests", dependencies: tests + ["AutonAgents", "AutonModel"]),
+        .testTarget(name: "AutonPlanTests", dependencies: tests + ["AutonModel", "auton-plan"]),
+        .testTarget(name: "FakeModelTests", dependencies: tests + ["AutonModel", "fake-model"]),
         .testTarget(
             name: "AutonComposeTests",
-            dependencies: ["TestSupport", "auton-compose", "AutonGate", "AutonKit", "AutonMessages", system]),
-        .testTarget(name: "AutonAnswerTests", dependencies: ["auton-answer", "AutonModel", "AutonKit", system]),
+            dependencies: tests + ["AutonGate", "auton-compose"]),
+        .testTarget(name: "AutonAnswerTests", dependencies: base + ["AutonModel", "auton-answer"]),
     ],
     swiftLanguageModes: [.v6]
 )
