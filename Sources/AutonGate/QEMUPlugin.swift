@@ -1,7 +1,8 @@
 import AutonKit
+import Glibc
 import SystemPackage
 
-/// A plugin of QEMU's, compiled where it is needed, once in a process: it costs a tenth of a second.
+/// A plugin of QEMU's, compiled where it is needed, which costs a tenth of a second: once for a user, or in a process where nothing can be kept.
 actor QEMUPlugin {
     /// What of QEMU the plugins declare, and what they have in common.
     static var headers: [FilePath] { ["qemu-plugin.h", "findings.h", "ranges.h"].map(Share.data) }
@@ -29,6 +30,8 @@ actor QEMUPlugin {
     private func bytes(of source: FilePath, directory: FilePath) async throws -> [UInt8] {
         if let task = compiled[source] { return try await task.value }
         let task = Task {
+            let kept = try await Self.kept(source)
+            if let kept, let bytes = try? Files.read(kept) { return bytes }
             let output = directory.appending("compiled")
             let result = try await Command("gcc", ["-O2", "-shared", "-fPIC", "-o", output.string, source.string]).run()
             guard result.succeeded else {
@@ -36,9 +39,23 @@ actor QEMUPlugin {
                     .badConfiguration, "a plugin of QEMU's does not compile: \(Text.lines(result.errors.text).first ?? "")",
                     at: source.string)
             }
-            return try Files.read(output)
+            let bytes = try Files.read(output)
+            if let kept {
+                try? Files.createDirectories(kept.removingLastComponent())
+                try? Files.replace(kept, bytes, temporary: FilePath("\(kept).\(getpid())"))
+            }
+            return bytes
         }
         compiled[source] = task
         return try await task.value
+    }
+
+    /// Where the user's cache has what a source like this compiles to, named by its digest and those of the headers, nothing that a model wrote
+    /// can reach it; nil where nothing can be kept.
+    private static func kept(_ source: FilePath) async throws -> FilePath? {
+        guard let directory = Share.cache("plugins") else { return nil }
+        let result = try await Command("sha256sum", ["--zero"] + ([source] + headers).map(\.string)).run()
+        let digests = result.output.text.split(separator: "\0").map { $0.prefix(16) }
+        return result.succeeded ? directory.appending("\(source.stem ?? "")-\(digests.joined(separator: "-")).so") : nil
     }
 }

@@ -20,4 +20,11 @@ package enum Share {
         let built = checkout.appending("data").appending(name)
         return !Files.exists(found) && Files.exists(built) ? built : found
     }
+
+    /// Where the user's programs keep what can be made again, by the XDG base directory specification: a directory of ours, which need not
+    /// be there; nil where there is no home.
+    package static func cache(_ name: String) -> FilePath? {
+        let home = environment("HOME").map { FilePath($0) }.flatMap { Files.isDirectory($0) ? $0.appending(".cache") : nil }
+        return (environment("XDG_CACHE_HOME").map { FilePath($0) } ?? home)?.appending("auton").appending(name)
+    }
 }

@@ -12,7 +12,7 @@ package struct SelfCheckStamp: Sendable {
     ///   - corpus: the self-check's corpus.
     ///   - kernel: the kernel tree whose protected side it uses.
     package init(program: FilePath = FilePath("/proc/\(getpid())/exe"), corpus: FilePath, kernel: FilePath) async throws {
-        guard let directory = Self.directory else {
+        guard let directory = Share.cache("self-check") else {
             path = nil
             return
         }
@@ -36,12 +36,6 @@ package struct SelfCheckStamp: Sendable {
         guard let path else { return }
         try? Files.createDirectories(path.removingLastComponent())
         try? Files.write(path, [], sync: false)
-    }
-
-    /// By the XDG base directory specification; nil where there is no home.
-    private static var directory: FilePath? {
-        let home = environment("HOME").map { FilePath($0) }.flatMap { Files.isDirectory($0) ? $0.appending(".cache") : nil }
-        return (environment("XDG_CACHE_HOME").map { FilePath($0) } ?? home)?.appending("auton/self-check")
     }
 
     private static func collect(_ path: FilePath, _ name: String, _ files: inout [(path: FilePath, name: String)]) throws {
