@@ -112,6 +112,8 @@ package struct Boot: Sendable {
         sandbox.limits.seconds = seconds
         sandbox.limits.output = 16 << 10
         sandbox.limits.fileSize = Self.outputLimit
+        // Who goes by the clock goes first; and that one of QEMU's threads has something to do is no reason to interrupt the other.
+        sandbox.limits.givesWay = machine.countsInstructions
         return sandbox
     }
 

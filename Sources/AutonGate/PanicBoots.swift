@@ -4,7 +4,7 @@ import SystemPackage
 /// Boots of a kernel that was built, each of which is to end in one of its panics (`KPANIC`): the gate's `make panics`.
 struct PanicBoots: Sendable {
     /// As many as a build has compilers.
-    private static let atOnce = 2
+    private static let atOnce = 3
 
     var tree: FilePath
     /// suite.name

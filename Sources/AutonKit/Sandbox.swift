@@ -37,6 +37,8 @@ package struct Sandbox: Sendable {
         package var disk = 1 << 30
         /// Bytes kept of each output stream.
         package var output = 32 << 10
+        /// Whether others have the processors first, since how long it takes tells nothing.
+        package var givesWay = false
 
         package init() {}
     }

@@ -66,6 +66,7 @@ final class SandboxSupervisor: Sendable {
             milliseconds: UInt64(limits.seconds * 1000), cpu_seconds: UInt64(4 * limits.seconds.rounded(.up)),
             address_space: UInt64(limits.memory), memory: UInt64(limits.totalMemory), processes: UInt64(limits.processes),
             file_size: UInt64(limits.fileSize), disk: UInt64(limits.disk), output: UInt64(limits.output),
+            gives_way: limits.givesWay ? 1 : 0,
             argument_bytes: UInt64(text.count), input_bytes: UInt64(input.count))
         let head = [UInt8(AUTON_SANDBOX_RUN.rawValue)] + withUnsafeBytes(of: request) { Array($0) }
         let socket = socket, seconds = limits.seconds + Self.patience

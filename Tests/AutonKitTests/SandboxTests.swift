@@ -114,4 +114,14 @@ import Testing
         #expect(status.contains("NoNewPrivs:\t1"))
         #expect(try await shell("mount -t tmpfs none /tmp").ending != .exited(0))
     }
+
+    /// By its niceness, its policy (3 is SCHED_BATCH, proc(5)), and that of its session where the kernel schedules those.
+    @Test func itGivesWayWhenAsked() async throws {
+        let look = "cut -d ' ' -f 19,41 /proc/self/stat; cat /proc/self/autogroup 2>/dev/null | cut -d ' ' -f 2-"
+        let group = (try? Files.read("/proc/self/autogroup"))?.isEmpty == false
+        #expect(try await shell(look).output.text == "0 0\n" + (group ? "nice 0\n" : ""))
+        let ask = { (sandbox: inout Sandbox) in sandbox.limits.givesWay = true }
+        // One after the other at once: the kernel would not hear the second.
+        for _ in 0..<3 { #expect(try await shell(look, ask).output.text == "5 3\n" + (group ? "nice 5\n" : "")) }
+    }
 }

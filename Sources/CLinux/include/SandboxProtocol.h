@@ -25,6 +25,8 @@ struct auton_sandbox_request {
     uint64_t disk;
     /// Bytes kept of each of the command's output streams: the first half and the last.
     uint64_t output;
+    /// Others have the processors first: 0 or 1.
+    uint64_t gives_way;
     uint64_t argument_bytes;
     uint64_t input_bytes;
 };
