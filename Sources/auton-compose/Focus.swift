@@ -19,7 +19,7 @@ extension Survey {
         var names = Set(combined.tests.filter { base.outcome(of: $0.name) != $0.outcome }.map(\.name))
         for measure in SpeedFindings.measures(share: share) {
             let before = measure.of(base)
-            let other = measure.of(combined).filter { name, now in
+            let other = measure.ofWhole(survey).filter { name, now in
                 before[name].map { measure.tolerance.exceeds(now, $0) } ?? true
             }
             names.formUnion(other.keys)

@@ -16,6 +16,16 @@ struct SpeedFindings: Sendable {
         /// Whether it may be what each change adds to it, all together, or grow as the square of the code: in a test that looks
         /// at every function, and searches for it among the others. Else it may be the most that one change alone comes to.
         var addsUp = false
+
+        /// What the whole takes. A test that waits for a clock takes what is left until it strikes, which goes by what ran before: what the
+        /// same kernel does with less, in another order or for the test's suite alone, is no cost of company.
+        func ofWhole(_ survey: Survey) -> [String: Int] {
+            guard addsUp else { return of(survey.combined) }
+            let others = (survey.orders + survey.suites).map { of($0.observation) }
+            return of(survey.combined).reduce(into: [:]) { least, test in
+                least[test.key] = others.reduce(test.value) { min($0, $1[test.key] ?? $0) }
+            }
+        }
     }
 
     private static func instructions(_ share: Double) -> Measure {
@@ -58,7 +68,8 @@ struct SpeedFindings: Sendable {
     private func more(
         _ measure: Measure, in observation: Observation, of commit: String, among suspects: [Part], configuration: String? = nil
     ) -> [Finding] {
-        let tolerance = measure.tolerance, measured = measure.of, found = measured(observation)
+        let tolerance = measure.tolerance, measured = measure.of
+        let found = configuration == nil ? measure.ofWhole(survey) : measured(observation)
         return survey.homes(among: suspects, of: { Array(measured($0).keys) }).compactMap { name, home in
             guard let now = found[name] else { return nil }
             let expected = { @Sendable chosen, observation in

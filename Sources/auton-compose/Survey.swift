@@ -81,17 +81,17 @@ extension Survey {
         async let ordered = concurrently(others) { try await laboratory.observe(whole, Arrangement(order: $0)) }
         async let subsets = subsets(assembly, whole: whole, in: laboratory, allPairs: allPairs)
         (survey.base, survey.combined, survey.again, survey.byClock) = try await (base, combined, again, byClock)
-        survey.focus = try await focus(survey, share: share, in: laboratory)
-        let asked = survey
-        async let parts = asked.alone(in: laboratory)
         let suites = survey.combined.suites
         let alone = try await concurrently(suites) { try await laboratory.observe(whole, Arrangement(suites: [$0])) }
         survey.suites = zip(suites, alone).map { (name: $0, observation: $1) }
+        survey.orders = zip(others, try await ordered).map { (name: $0, observation: $1) }
+        survey.focus = try await focus(survey, share: share, in: laboratory)
+        let asked = survey
+        async let parts = asked.alone(in: laboratory)
         ((survey.parts, survey.grounds), survey.subsets) = try await (parts, subsets)
         let seeds = try await canRunBeside(survey.combined.tests, whole, in: laboratory) ? Array(1..<max(orders, 1)) : []
         let beside = try await concurrently(seeds) { try await laboratory.observe(whole, Arrangement(beside: $0)) }
         survey.besides = zip(seeds, beside).map { (seed: $0, observation: $1) }
-        survey.orders = zip(others, try await ordered).map { (name: $0, observation: $1) }
         return survey
     }
 
