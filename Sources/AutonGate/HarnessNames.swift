@@ -56,10 +56,10 @@ enum HarnessNames {
     /// What a file would ask for to be another for the tests than for the kernel.
     static let placesOfCompilation: Set<String> = Set(["__BASE_FILE__", "__INCLUDE_LEVEL__"]).union(placesOfTests)
     /// Those that a test may tell when it fails.
-    static let placesOfTests: Set<String> = [
-        "__FILE__", "__FILE_NAME__", "__COUNTER__", "__func__", "__FUNCTION__", "__PRETTY_FUNCTION__", "__builtin_FILE",
-        "__builtin_FUNCTION",
-    ]
+    static let placesOfTests: Set<String> = Set([
+        "__FILE__", "__FILE_NAME__", "__COUNTER__", "__builtin_FILE", "__builtin_FUNCTION",
+    ]).union(namesOfFunction)
+    static let namesOfFunction: Set<String> = ["__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"]
     static let headers: Set<String> = ["harness.h", "internal.h"]
     /// The compiler's own that the harness includes, and that one of the kernel's would be taken for.
     static let compilerHeaders: Set<String> = [

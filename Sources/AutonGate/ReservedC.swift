@@ -13,7 +13,7 @@ struct ReservedC {
         own = Set(source.units.filter(source.isStatic).map(\.name)).subtracting(HarnessNames.tables)
         for unit in source.units where unit.kind == .function { defined(unit, source) }
         for directive in source.directives { look(at: directive) }
-        for piece in source.pieces { look(at: piece) }
+        for (number, piece) in source.pieces.enumerated() { look(at: piece, isCode: number == 0) }
         for kind in [Token.Kind.identifier, .string] { lookAtParts(of: source, kind) }
     }
 
@@ -99,7 +99,8 @@ struct ReservedC {
         }
     }
 
-    private mutating func look(at words: [Token]) {
+    /// - Parameter isCode: whether they are no directive's: a function's name is its own there, in a macro that of any function.
+    private mutating func look(at words: [Token], isCode: Bool) {
         var assembly = 0, depth = 0
         var braces: [Bool] = []
         var beside: [String] = []
@@ -128,7 +129,9 @@ struct ReservedC {
                 {
                     add("has a section that a macro names: \(words[index + 2].text)", word)
                 }
-                if !isMember { look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next) }
+                if !isMember, !isCode || !HarnessNames.namesOfFunction.contains(word.text) {
+                    look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next)
+                }
                 beside = beside.suffix(3) + [word.text]
                 joined(beside, word)
             case .string:

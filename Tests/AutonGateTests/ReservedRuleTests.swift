@@ -60,7 +60,7 @@ import Testing
         "#ifdef __bool_true_false_are_defined\n#endif", "#if defined(NULL)\n#endif", "#if UINT8_MAX\n#endif",
         "#ifndef _STDDEF_H\n#endif",
         "#ifdef HARNESS_READ\n#endif", "#if !defined(KERNEL_VIRT_BASE)\n#endif",
-        "#define IS_TEST (__FILE__[0] == 't')", "static inline int f(void) { return __func__[0]; }",
+        "#define IS_TEST (__FILE__[0] == 't')", "#define IN_TEST (__func__[0] == 'k')",
     ])
     func whoIncludesIt(code: String) {
         #expect(violations("include/a.h", code).first?.contains("asks who includes it") == true)
@@ -96,6 +96,13 @@ import Testing
     func whatIsMadeOfPartsOrNamesTests(path: String, code: String, what: String) {
         let found = violations(path, code + "\n")
         #expect(found.contains { $0.hasPrefix("\(path): \(what)") }, "\(found)")
+    }
+
+    /// Code may tell its function's name; a macro would tell that of who uses it.
+    @Test func aFunctionsOwnName() {
+        let code = "static inline void f(void) { log(\"%s %s\", __func__, __FUNCTION__); }\n"
+        #expect(violations("include/a.h", code) == [])
+        #expect(violations("mm/a.c", "#define LOG() log(__func__)\n" + code).count == 1)
     }
 
     /// Tests read registers so, and ask who called.
