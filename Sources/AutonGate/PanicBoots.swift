@@ -3,7 +3,7 @@ import SystemPackage
 
 /// Boots of a kernel that was built, each of which is to end in one of its panics (`KPANIC`): the gate's `make panics`.
 struct PanicBoots: Sendable {
-    /// As many as a build has compilers.
+    /// One more than a build has compilers: what comes before and after QEMU leaves a processor idle.
     private static let atOnce = 3
 
     var tree: FilePath
