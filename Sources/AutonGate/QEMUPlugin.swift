@@ -54,8 +54,7 @@ actor QEMUPlugin {
     /// can reach it; nil where nothing can be kept.
     private static func kept(_ source: FilePath) async throws -> FilePath? {
         guard let directory = Share.cache("plugins") else { return nil }
-        let result = try await Command("sha256sum", ["--zero"] + ([source] + headers).map(\.string)).run()
-        let digests = result.output.text.split(separator: "\0").map { $0.prefix(16) }
-        return result.succeeded ? directory.appending("\(source.stem ?? "")-\(digests.joined(separator: "-")).so") : nil
+        let digests = try await Tools.sha256sum(["--zero"] + ([source] + headers).map(\.string)).split(separator: "\0")
+        return directory.appending("\(source.stem ?? "")-\(digests.map { $0.prefix(16) }.joined(separator: "-")).so")
     }
 }

@@ -54,4 +54,13 @@ package enum Tools {
         guard result.succeeded else { throw AutonError(.badInput, "no digest: \(result.errors.text)", at: path.string) }
         return "sha256:" + result.output.text.prefix(64)
     }
+
+    /// What sha256sum(1) prints.
+    package static func sha256sum(_ arguments: [String], input: String = "") async throws -> String {
+        var command = Command("sha256sum", arguments)
+        command.input = Array(input.utf8)
+        let result = try await command.run()
+        guard result.succeeded else { throw AutonError(.tryAgain, "no digest: \(result.errors.text)") }
+        return result.output.text
+    }
 }

@@ -24,9 +24,11 @@ package struct SelfCheckStamp: Sendable {
         let roots = [corpus] + protected + plugins
         for (number, root) in roots.enumerated() { try Self.collect(root, "\(number)", &files) }
         let tools = try await Self.versions()
-        let digests = try await Self.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map { $0.prefix(64) }
+        let digests = try await Tools.sha256sum(["--zero"] + files.map(\.path.string)).split(separator: "\0").map {
+            $0.prefix(64)
+        }
         let inputs = zip(digests, files).map { "\($0)  \($1.name)\n" }.joined()
-        path = directory.appending(try await Self.sha256sum([], input: inputs + tools).prefix(64).description)
+        path = directory.appending(try await Tools.sha256sum([], input: inputs + tools).prefix(64).description)
     }
 
     package var isThere: Bool { path.map(Files.exists) ?? false }
@@ -52,13 +54,5 @@ package struct SelfCheckStamp: Sendable {
             }
             return try await group.reduce(into: []) { $0.append($1) }.sorted().joined(separator: "\n")
         }
-    }
-
-    private static func sha256sum(_ arguments: [String], input: String = "") async throws -> String {
-        var command = Command("sha256sum", arguments)
-        command.input = Array(input.utf8)
-        let result = try await command.run()
-        guard result.succeeded else { throw AutonError(.tryAgain, "no digest: \(Text.lines(result.errors.text).first ?? "")") }
-        return result.output.text
     }
 }
