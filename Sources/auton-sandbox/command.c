@@ -39,12 +39,12 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-/// In the child: has a third of the processor time that others have, and does not interrupt them when it wakes. Where the kernel schedules
+/// In the child: has a third of the processor time that it had beside others, and does not interrupt them when it wakes. Where the kernel schedules
 /// sessions it is ours that must be told, which it takes from one every tenth of a second only (sched(7), autogroup). It does without
 /// what is not to be had.
 static void give_way(void) {
     enum { NICENESS = 5 };
-    setpriority(PRIO_PROCESS, 0, NICENESS);
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICENESS);
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     // Whoever changed its user has no files there until it has become another program.
     prctl(PR_SET_DUMPABLE, 1);
