@@ -54,6 +54,22 @@ package struct Composition: Message {
         }
     }
 
+    /// What was asked for.
+    package struct Demand: Codable, Sendable, Equatable {
+        /// Per cent that something may take more in company.
+        package var slower: Double
+        /// How many other orders the tests were run in.
+        package var orders: Int
+        /// Whether every two changes were put together.
+        package var allPairs: Bool
+
+        package init(slower: Double, orders: Int, allPairs: Bool) {
+            self.slower = slower
+            self.orders = orders
+            self.allPairs = allPairs
+        }
+    }
+
     package var commit: String
     package var tree: String
     package var configurations: [Configuration]
@@ -67,11 +83,12 @@ package struct Composition: Message {
     /// How many trees were built and how many boots there were for it.
     package var builds: Int?
     package var boots: Int?
+    package var demand: Demand?
     package var name: String { tree }
 
     package init(
         commit: String, tree: String, configurations: [Configuration], interactions: [Interaction], console: [String],
-        figures: [Sum]? = nil, changes: [Change]? = nil, builds: Int? = nil, boots: Int? = nil
+        figures: [Sum]? = nil, changes: [Change]? = nil, builds: Int? = nil, boots: Int? = nil, demand: Demand? = nil
     ) {
         self.commit = commit
         self.tree = tree
@@ -82,5 +99,6 @@ package struct Composition: Message {
         self.changes = changes
         self.builds = builds
         self.boots = boots
+        self.demand = demand
     }
 }

@@ -23,7 +23,7 @@ struct AutonCompose: SuiteCommand {
             OUTPUT: a table on standard output: every test and benchmark in the boot of the change that brought it, in that of its suite, \
             in other orders and with everything, and its instructions; the figures of the whole; below them the interactions found, each \
             with the smallest set of changes that shows it, by delta debugging, and with the functions in which a slowdown is spent. \
-            composition/TREE.json is filed, but not for branches by hand. Exit status 1 if anything is one thing alone and another in \
+            composition/TREE.json is filed for main, and for nothing else; what is filed is told again, unless other options are asked for. Exit status 1 if anything is one thing alone and another in \
             company, if two boots that should be the same are not, or if branches are in conflict.
 
             \(exitStatusHelp)
@@ -61,7 +61,9 @@ struct AutonCompose: SuiteCommand {
                 guard let id = try await workspace.git.commit(commits[0]) else {
                     throw AutonError(.badInput, "no such commit", at: commits[0])
                 }
-                composition = try await composing.compose(id, filedIn: try settings.openMailbox())
+                composition =
+                    try await workspace.main() == id
+                    ? try await composing.composeMain(filedIn: try settings.openMailbox()) : try await composing.compose(id)
             }
             if console {
                 for line in composition.console { show(line) }

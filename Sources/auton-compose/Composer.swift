@@ -15,6 +15,9 @@ struct Composer: Sendable {
         var allPairs: Bool
         /// The source of QEMU's plugin that counts instructions by function.
         var profiler: FilePath
+
+        /// As it is filed.
+        var asked: Composition.Demand { .init(slower: share, orders: orders, allPairs: allPairs) }
     }
 
     let assembly: Assembly
@@ -49,7 +52,7 @@ struct Composer: Sendable {
             configurations: configurations(survey), interactions: interactions,
             console: try await laboratory.observe(whole, Arrangement(runsTests: false)).console,
             figures: SpeedFindings.sums(survey), changes: try await blame.changes(of: interactions),
-            builds: await laboratory.buildCount, boots: await laboratory.bootCount)
+            builds: await laboratory.buildCount, boots: await laboratory.bootCount, demand: demand.asked)
     }
 
     private func findings(in survey: Survey) -> [Finding] {
@@ -83,8 +86,8 @@ struct Composer: Sendable {
 }
 
 extension Interaction {
-    /// Whether what differs by chance is what another finding goes by, a result or a number.
+    /// Whether what differs by chance is what another finding goes by, a result or a number. These are all found in instructions.
     fileprivate func isDoubt(of finding: Interaction) -> Bool {
-        configuration != ChanceFindings.byClock && test == finding.test && (alone == combined) == (finding.cost != nil)
+        configuration == ChanceFindings.counted && test == finding.test && (alone == combined) == (finding.cost != nil)
     }
 }

@@ -9,16 +9,22 @@ struct Composing {
     let limits: RunLimits
     let demand: Composer.Demand
 
-    /// The composition of a commit, of the tasks that were merged into main if it is main's; one that is filed already is not
-    /// made again.
-    func compose(_ commit: String, filedIn mailbox: Mailbox) async throws -> Composition {
-        let tree = try await workspace.git.tree(of: commit)
-        if let done = try mailbox.find(Composition.self, tree) { return done }
-        let merged = try await workspace.main() == commit ? try await workspace.parts(mergedIn: mailbox) : nil
+    /// The composition of main, of the tasks that were merged into it. One that is filed already is not made again, unless
+    /// something else is asked for: there is one message for each tree.
+    func composeMain(filedIn mailbox: Mailbox) async throws -> Composition {
+        let commit = try await workspace.main(), tree = try await workspace.git.tree(of: commit)
+        let filed = try mailbox.find(Composition.self, tree)
+        if let filed, filed.demand == demand.asked { return filed }
+        let merged = try await workspace.parts(of: commit, mergedIn: mailbox)
         let assembly = Assembly(workspace: workspace, base: merged?.base ?? commit, parts: merged?.parts ?? [])
         let composition = try await compose(assembly, whole: commit)
-        try mailbox.file(composition)
+        if filed == nil { try mailbox.file(composition) }
         return composition
+    }
+
+    /// The composition of one commit, of which it is not known what it is made of.
+    func compose(_ commit: String) async throws -> Composition {
+        try await compose(Assembly(workspace: workspace, base: commit, parts: []), whole: commit)
     }
 
     /// The composition of branches, which need no mailbox.

@@ -15,32 +15,39 @@ struct Part: Sendable, Hashable {
 }
 
 extension Workspace {
-    /// The parts that main is made of, in the order of their merges, and the commit before the first of them.
-    func parts(mergedIn mailbox: Mailbox) async throws -> (base: String, parts: [Part])? {
+    /// The parts that a commit of main is made of, in the order of their merges, and the commit before the first of them. What
+    /// somebody committed in between is a part, too, by the name of its commit, which may be wherever it fits.
+    func parts(of commit: String, mergedIn mailbox: Mailbox) async throws -> (base: String, parts: [Part])? {
         let merges = Dictionary(try mailbox.all(Merge.self).map { ($0.commit, $0) }, uniquingKeysWith: { first, _ in first })
-        let log = try await git.run("log", "--first-parent", "--reverse", "--format=%H %P", "main").split(separator: "\n")
-            .map { $0.split(separator: " ").map(String.init) }
-        let steps = log.compactMap { commits in merges[commits[0]].map { (merge: $0, before: commits[1]) } }
-        guard let first = steps.first else { return nil }
-        let places = Dictionary(uniqueKeysWithValues: log.enumerated().map { ($1[0], $0) })
-        let parts = try steps.map { merge, _ in
-            let candidate = try mailbox.get(Candidate.self, "\(merge.task).\(merge.attempt)")
-            // It was never seen without what had been merged when it was begun.
-            let ground = places[candidate.base] ?? -1
-            let needs = steps.filter { (places[$0.merge.commit] ?? .max) <= ground }.map(\.merge.task)
-            return Part(name: merge.task, branch: candidate.branch, base: candidate.base, commit: merge.candidate, needs: needs)
+        let log = try await git.run("log", "--first-parent", "--reverse", "--format=%H", commit)
+            .split(separator: "\n").map(String.init)
+        guard let start = log.firstIndex(where: { merges[$0] != nil }), start > 0 else { return nil }
+        let places = Dictionary(uniqueKeysWithValues: log.enumerated().map { ($1, $0) })
+        var parts: [Part] = []
+        for place in start..<log.count {
+            var part = Part(name: String(log[place].prefix(12)), base: log[place - 1], commit: log[place])
+            if let merge = merges[log[place]] {
+                let candidate = try mailbox.get(Candidate.self, "\(merge.task).\(merge.attempt)")
+                part = Part(name: merge.task, branch: candidate.branch, base: candidate.base, commit: merge.candidate)
+                // It was never seen without what main had when it was begun.
+                part.needs = parts.prefix(max(0, (places[candidate.base] ?? -1) + 1 - start)).map(\.name)
+            }
+            parts.append(part)
         }
-        return (first.before, parts)
+        return (log[start - 1], parts)
     }
 
     /// The branches as parts, on what they have in common. One that has another among its ancestors needs that.
     ///
-    /// - Throws: `AutonError` with `.badInput` if one is not there, or if they have nothing in common.
+    /// - Throws: `AutonError` with `.badInput` if one is not there, or is another one, or if they have nothing in common.
     func parts(ofBranches names: [String]) async throws -> (base: String, parts: [Part]) {
         var commits: [(name: String, commit: String)] = []
         for name in names {
             guard let commit = try await git.commit(name) else {
                 throw AutonError(.badInput, "no such commit or branch", at: name)
+            }
+            if let same = commits.first(where: { $0.commit == commit }) {
+                throw AutonError(.badInput, "the same commit as \(same.name)", at: name)
             }
             commits.append((name, commit))
         }

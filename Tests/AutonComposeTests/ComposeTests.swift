@@ -7,48 +7,8 @@ import Testing
 @testable import auton_compose
 
 /// Real kernels: the scaffold with parts on it that are each right alone.
-@Suite struct ComposeTests {
+@Suite struct ComposeTests: SmallKernels {
     let directory = try! TemporaryDirectory()
-
-    /// A table of two places in the base, and parts that each take some.
-    private static let table = """
-        #pragma once
-        extern int table_used;
-        static inline int table_take(int n) { return table_used + n > 2 ? -1 : (table_used += n); }
-
-        """
-    private static func taker(_ name: String, _ n: Int) -> String {
-        """
-        #include "harness.h"
-        #include "table.h"
-        KTEST(\(name), takes) { KASSERT(table_take(\(n)) >= 0); }
-
-        """
-    }
-    private static func innocent(_ name: String) -> String {
-        "#include \"harness.h\"\nKTEST(\(name), adds) { KASSERT_EQ(1 + 1, 2); }\n"
-    }
-
-    private func workspace() async throws -> Workspace {
-        let source = directory["source"]
-        try Files.createDirectories(source)
-        for name in ["harness", "Makefile", "kernel.ld"] {
-            try Files.copyTree(Program.package.appending("kernel").appending(name), to: source.appending(name))
-        }
-        try directory.write("source/include/table.h", Self.table)
-        try directory.write("source/mm/table.c", "#include \"table.h\"\nint table_used;\n")
-        return try await Workspace.open(directory["workspace"], from: source, origin: .kernel)
-    }
-
-    private func branch(_ name: String, _ files: [String: String], on base: String, in workspace: Workspace) async throws {
-        let commit = try await workspace.commit(files.mapValues { $0 }, on: base)
-        #expect(try await workspace.git.moveBranch(name, to: commit, from: ""))
-    }
-
-    private func compose(_ arguments: String...) async throws -> Outcome {
-        try await Program.run(
-            "auton-compose", arguments + ["--workspace", directory["workspace"].string, "--mailbox", directory["mailbox"].string])
-    }
 
     /// Two that are too much for the table together, among two that are not in the way.
     @Test func thePairThatDoesNotFitIsBlamed() async throws {
@@ -160,32 +120,6 @@ import Testing
         #expect(try await compose("a", "nosuch").errors == "auton-compose: no such commit or branch: nosuch\n")
     }
 
-    /// Main as merges made it, and the mailbox that tells of them.
-    private func merge(_ files: [(String, [String: String])], in workspace: Workspace) async throws -> Mailbox {
-        let mailbox = Mailbox(directory["mailbox"])
-        try mailbox.prepare()
-        let base = try await workspace.main()
-        for (task, files) in files {
-            let commit = try await workspace.commit(files.mapValues { $0 }, on: base)
-            let main = try await workspace.main()
-            let merged = try await workspace.mergeTree(main, commit)
-            let merge = try await workspace.git.run("commit-tree", merged.tree, "-p", main, "-p", commit, "-m", "merge")
-            try await workspace.moveMain(to: merge)
-            try mailbox.file(TaskMessage(plannedTask(task)))
-            try mailbox.file(
-                Candidate(
-                    task: task, attempt: 1, branch: "task/\(task).1", commit: commit,
-                    tree: try await workspace.git.tree(of: commit), base: base, baseTree: try await workspace.git.tree(of: base),
-                    outcome: .finished, summary: "",
-                    provenance: Provenance(model: "none", transcript: "", turns: 0, usage: TokenUsage())))
-            try mailbox.file(
-                Merge(
-                    task: task, attempt: 1, candidate: commit, commit: merge, tree: merged.tree,
-                    baseTree: try await workspace.git.tree(of: main), tests: []))
-        }
-        return mailbox
-    }
-
     @Test func mergesOfTheMailbox() async throws {
         let files = [
             ("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 2)]),
@@ -198,9 +132,40 @@ import Testing
         let filed = try #require(try mailbox.all(Composition.self).first)
         #expect(filed.interactions.map(\.blamed) == [["llm-001", "sched-001"]])
         #expect(filed.configurations.map(\.name).contains("lib-001"))
-        // What is filed is told again.
+        // What is filed is told again, unless something else is asked for.
         #expect(try await compose().output == outcome.output)
+        let pairs = try await compose("--all-pairs", "--json")
+        #expect(pairs.status == 1)
+        #expect(pairs.output.contains("\"all_pairs\" : true"), "\(pairs.output.prefix(300))")
+        #expect(try mailbox.all(Composition.self).map(\.demand?.allPairs) == [false])
     }
+
+    /// A candidate looked at by itself is no composition of the main that it becomes.
+    @Test func oneBranchIsNotFiled() async throws {
+        let workspace = try await workspace()
+        let files = ["llm/b.c": Self.taker("llm", 1)]
+        try await branch("one", files, on: try await workspace.main(), in: workspace)
+        #expect(try await compose("one").status == 0)
+        let mailbox = try await merge([("llm-001", files)], in: workspace)
+        #expect(try mailbox.all(Composition.self).isEmpty)
+        #expect(try await compose().status == 0)
+        #expect(try mailbox.all(Composition.self).first?.configurations.contains { $0.name == "llm-001" } == true)
+    }
+
+    /// What somebody commits to main between two merges can be to blame, too.
+    @Test func aCommitBetweenMerges() async throws {
+        let workspace = try await workspace(), base = try await workspace.main()
+        _ = try await merge([("llm-001", ["llm/b.c": Self.taker("llm", 1)])], in: workspace)
+        let byHand = try await workspace.commit(["lib/h.c": Self.taker("lib", 1)].mapValues { $0 }, on: workspace.main())
+        try await workspace.moveMain(to: byHand)
+        let others = [("nl-001", ["nl/n.c": Self.innocent("nl")]), ("sched-001", ["sched/c.c": Self.taker("sched", 1)])]
+        _ = try await merge(others, on: base, in: workspace)
+        let outcome = try await compose()
+        #expect(outcome.status == 1)
+        let shown = "sched.takes: ok alone, not-ok combined; shown by llm-001 + \(byHand.prefix(12)) + sched-001"
+        #expect(outcome.output.contains("INTERACTION \(shown)\n"), "\(outcome.output)")
+    }
+
     /// What a change that nobody has seen says of what it has no part in is not asked for, unless something is found.
     @Test func aChangeIsAskedForItsOwn() async throws {
         let files = [("lib-001", ["lib/a.c": Self.innocent("lib")]), ("llm-001", ["llm/b.c": Self.taker("llm", 1)])]
