@@ -24,6 +24,8 @@ extension Survey {
             }
             names.formUnion(other.keys)
         }
+        // One that a part makes faster may be as slow as ever in company.
+        names.formUnion(base.counts.benches.map(\.name))
         // What a part has that the whole has lost.
         let had = Set(base.tests.map(\.name) + base.counts.benches.map(\.name))
         for image in try await concurrently(strangers, { try await laboratory.image(of: $0.commit) }) {

@@ -70,7 +70,7 @@ struct SpeedFindings: Sendable {
     ) -> [Finding] {
         let tolerance = measure.tolerance, measured = measure.of
         let found = configuration == nil ? measure.ofWhole(survey) : measured(observation)
-        return survey.homes(among: suspects, of: { Array(measured($0).keys) }).compactMap { name, home in
+        return survey.homes(among: suspects, of: { measured($0).keys.sorted() }).compactMap { name, home in
             guard let now = found[name] else { return nil }
             let expected = { @Sendable chosen, observation in
                 expectation(of: measure, name, home, among: chosen, in: observation)
@@ -84,12 +84,14 @@ struct SpeedFindings: Sendable {
                 shows: { parts, commit in
                     let observation = try await laboratory.observe(commit)
                     guard let now = measured(observation)[name] else { return false }
-                    return tolerance.exceeds(now, measure.addsUp ? expected(parts, observation) ?? alone : alone)
+                    return tolerance.exceeds(now, expected(parts, observation) ?? alone)
                 }, reference: measure.kind == .speed ? home.commit : nil)
         }
     }
 
-    /// What of a name is no interaction of these: what it is at home, and what one of them does by itself, which its gate has seen.
+    /// What of a name is no interaction of these: what it is at home, and what one of them does by itself, which its gate has seen. A benchmark
+    /// that one makes slower by more than the share may be so; else, one that is made faster has to stay so. What is less than the share
+    /// does not count, or it would come to any number, one by one.
     private func expectation(
         of measure: Measure, _ name: String, _ home: Survey.Home, among chosen: [Part], in observation: Observation
     ) -> Int? {
@@ -102,9 +104,13 @@ struct SpeedFindings: Sendable {
             let growth = max(1, Double(now) / Double(text))
             return max(sum, Int(Double(atHome) * growth * growth))
         }
-        let alone = zip(survey.assembly.parts, survey.parts).filter { chosen.contains($0.0) }.compactMap { measure.of($1)[name] }
-        return measure.tolerance.floor > 0
-            ? max(alone.max() ?? 0, atHome) : alone.filter { measure.tolerance.exceeds($0, atHome) }.max() ?? atHome
+        let seen = survey.assembly.parts.indices.filter { chosen.contains(survey.assembly.parts[$0]) }.compactMap { index in
+            measure.of(survey.parts[index])[name].map { (with: $0, without: measure.of(survey.grounds[index])[name] ?? $0) }
+        }
+        if measure.kind == .masked { return max(seen.map(\.with).max() ?? 0, atHome) }
+        let slower = seen.filter { measure.tolerance.exceeds($0.with, $0.without) }
+        let faster = seen.filter { measure.tolerance.exceeds($0.without, $0.with) }
+        return slower.map(\.with).max() ?? faster.map(\.with).min() ?? atHome
     }
 
     private static let text = "image.text"
@@ -136,14 +142,15 @@ struct SpeedFindings: Sendable {
 
     /// Figures that are more than the base's and what each part adds to them.
     private func larger() -> [Finding] {
-        // Sections end on pages.
-        let tolerance = Tolerance(share: share, floor: 4096)
-        return Self.sums(survey).filter { tolerance.exceeds($0.combined, $0.expected) }.map { sum in
-            let home = Survey.Home(owner: nil, observation: survey.base, commit: survey.assembly.base)
+        let homes = Dictionary(uniqueKeysWithValues: Self.homesOfFigures(survey))
+        return Self.sums(survey).compactMap { sum in
+            // Sections end on pages; of what is counted in pages there may be a table more on each level.
+            let tolerance = Tolerance(share: share, floor: sum.name.hasPrefix("image.") ? 4096 : 4)
+            guard tolerance.exceeds(sum.combined, sum.expected), let home = homes[sum.name] else { return nil }
             let value = { @Sendable (observation: Observation) in observation.figure(sum.name) }
             return Finding(
-                interaction: interaction(.figure, sum.name, sum.expected, sum.combined, nil), suspects: survey.assembly.parts,
-                commit: survey.whole
+                interaction: interaction(.figure, sum.name, sum.expected, sum.combined, nil), owner: home.owner,
+                suspects: survey.assembly.parts, commit: survey.whole
             ) { parts, commit in
                 guard let now = value(try await laboratory.observe(commit)),
                     let expected = survey.expected(of: parts, home: home, value)
@@ -153,14 +160,19 @@ struct SpeedFindings: Sendable {
         }
     }
 
-    /// Of all figures that base and whole have.
+    private static func homesOfFigures(_ survey: Survey) -> [(String, Survey.Home)] {
+        survey.homes(among: survey.assembly.parts, of: { $0.figures.map(\.name) }).map { ($0.name, $0.home) }
+    }
+
+    /// Of all figures that the whole has, and the base or a part.
     static func sums(_ survey: Survey) -> [Composition.Sum] {
-        let home = Survey.Home(owner: nil, observation: survey.base, commit: survey.assembly.base)
+        let homes = Dictionary(uniqueKeysWithValues: homesOfFigures(survey))
         return survey.combined.figures.compactMap { figure in
-            guard let base = survey.base.figure(figure.name),
+            guard let home = homes[figure.name],
                 let expected = survey.expected(of: survey.assembly.parts, home: home, { $0.figure(figure.name) })
             else { return nil }
-            return Composition.Sum(name: figure.name, base: base, expected: expected, combined: figure.value)
+            return Composition.Sum(
+                name: figure.name, base: survey.base.figure(figure.name) ?? 0, expected: expected, combined: figure.value)
         }
     }
 
