@@ -84,7 +84,8 @@ package struct BootReport: Sendable {
     /// Where it ended before all that it was to run had run: the test or benchmark, `boot` before the first; nil if it came to
     /// its end.
     package var endedIn: String? {
-        guard ending != .passed && ending != .failed || !report.begun else { return nil }
+        // A benchmark that fails ends it.
+        guard ending != .passed && (ending != .failed || counters.running != nil) || !report.begun else { return nil }
         return report.running ?? counters.running ?? (report.tests.isEmpty ? "boot" : report.tests.last?.name)
     }
 

@@ -48,7 +48,8 @@ package struct Interaction: Codable, Sendable, Equatable {
     package var alone: TestResult.Outcome
     package var combined: TestResult.Outcome
     package var evidence: [String]
-    /// The smallest set of tasks (or branches) that shows it; nil in what was filed before blame was looked for.
+    /// The smallest set of tasks (or branches) that shows it, empty if it shows without any; nil where none is looked for, or where what
+    /// main has is more than its tasks.
     package var blamed: [String]?
     /// The configuration in which it shows, if that is not `combined`.
     package var configuration: String?
@@ -86,7 +87,8 @@ extension Interaction {
         case (_, let cost?): what = "\(cost.alone) instructions alone, \(cost.combined) \(place) (\(cost.change))"
         default: what = "\(alone.rawValue) alone, \(combined.rawValue) \(place)"
         }
-        return "\(test): \(what)" + (blamed.map { $0.isEmpty ? "" : "; shown by \($0.joined(separator: " + "))" } ?? "")
+        return "\(test): \(what)"
+            + (blamed.map { "; shown by \($0.isEmpty ? "what is there without any change" : $0.joined(separator: " + "))" } ?? "")
     }
 
     /// What bears it out: what the boots said, and the functions that grow.

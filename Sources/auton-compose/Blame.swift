@@ -14,19 +14,43 @@ struct Blame: Sendable {
 
     func judge(_ finding: Finding) async throws -> Interaction {
         if let chance = try await chance(finding) { return chance }
-        let kept = finding.owner.map { [$0] } ?? []
-        let others = try await minimize(finding.suspects.filter { $0 != finding.owner }) { subset in
-            guard let commit = try await assembly.commit(of: kept + subset) else { return false }
-            return try await finding.shows(assembly.closure(of: kept + subset), commit)
-        }
-        let names = Set((kept + others).map(\.name))
-        let blamed = assembly.parts.filter { names.contains($0.name) }
         var interaction = finding.interaction
+        guard let blamed = try await guilty(of: finding) else { return interaction }
         interaction.blamed = blamed.map(\.name)
         if let reference = finding.reference, let guilty = try await assembly.commit(of: blamed) {
             interaction.functions = try await functions(interaction, alone: reference, combined: guilty)
         }
         return interaction
+    }
+
+    /// The smallest set that shows it, in order; empty where it shows without any; nil where it does not even show with all of them.
+    private func guilty(of finding: Finding) async throws -> [Part]? {
+        let shows = { @Sendable (parts: [Part]) in
+            guard let commit = try await assembly.commit(of: parts) else { return false }
+            return try await finding.shows(assembly.closure(of: parts), commit)
+        }
+        let kept = finding.owner.map { [$0] } ?? []
+        if try await shows(kept) { return kept }
+        guard try await shows(kept + finding.suspects) else { return nil }
+        let there = assembly.closure(of: kept)
+        let others = try await minimize(finding.suspects.filter { !there.contains($0) }) { try await shows(kept + $0) }
+        let least = try await leastClosure(of: kept + others, with: there, shows: shows)
+        return least.filter { part in kept.contains(part) || !least.contains { $0.needs.contains(part.name) } }
+    }
+
+    /// Of a set and all that it needs, as few as show it: delta debugging takes whoever stands on the guilty for them.
+    ///
+    /// - Parameter kept: what none is without.
+    private func leastClosure(
+        of chosen: [Part], with kept: [Part], shows: ([Part]) async throws -> Bool
+    ) async throws -> [Part] {
+        var left = assembly.closure(of: chosen)
+        if left.count == Set(kept + chosen).count { return left }
+        for part in left.reversed() where left.contains(part) && !kept.contains(part) {
+            let fewer = left.filter { $0 != part && !$0.needs.contains(part.name) }
+            if try await shows(fewer) { left = fewer }
+        }
+        return left
     }
 
     /// What those did who are to blame for anything.

@@ -4,12 +4,15 @@ import AutonMessages
 struct ChanceFindings: Sendable {
     let survey: Survey
 
+    /// How that is told which differs from itself where time is instructions.
+    static let counted = "twice in instructions"
+
     /// How that is told which does not differ from itself, but in instructions from what it is by the clock.
     static let byClock = "in instructions, then by the clock"
 
     func all() -> [Interaction] {
         let (first, second) = (survey.combined, survey.again)
-        var found = Self.outcomes(first, second, "twice in instructions")
+        var found = Self.outcomes(first, second, Self.counted)
         found += Self.counts(first, second)
         if first.console != second.console, found.isEmpty {
             let lines = zip(first.console, second.console).first { $0 != $1 }.map { [$0, $1] } ?? []
@@ -63,7 +66,7 @@ struct ChanceFindings: Sendable {
                 else { return nil }
                 return Interaction(
                     kind: .chance, test: name, alone: .ok, combined: .ok,
-                    evidence: both(["\(value) \(unit)"], ["\(other) \(unit)"]), configuration: "twice in instructions")
+                    evidence: both(["\(value) \(unit)"], ["\(other) \(unit)"]), configuration: Self.counted)
             }
         }
         return found

@@ -5,7 +5,7 @@
 /// first in order that shows is gone on with, so that the result does not depend on which was faster.
 ///
 /// - Parameters:
-///   - items: a set that shows; it is not tried again.
+///   - items: a set that shows, where the empty one does not; neither is tried again.
 ///   - shows: whether a subset, in the order of `items`, does. One of which that cannot be told does not.
 func minimize<Item: Sendable>(
     _ items: [Item], shows: @escaping @Sendable ([Item]) async throws -> Bool

@@ -15,12 +15,17 @@ struct Observation: Sendable, Equatable, Codable {
     /// What the kernel printed.
     var console: [String] = []
 
+    /// Those with a result, and the benchmarks.
+    var names: [String] { tests.map(\.name) + counts.benches.map(\.name) }
+
     /// Of its tests and benchmarks, sorted.
     var suites: [String] { Set(tests.map(\.suite) + counts.benches.map(\.suite)).sorted() }
 
-    /// Nil if there is no such test, or none of that name was come to.
+    /// Nil if there is no such test or benchmark, or none of that name was come to. Of a benchmark it is no more than that it came to
+    /// its end.
     func outcome(of test: String) -> TestResult.Outcome? {
-        endedIn == test ? .missing : tests.first { $0.name == test }?.outcome
+        if endedIn == test { return .missing }
+        return tests.first { $0.name == test }?.outcome ?? (counts.benches.contains { $0.name == test } ? .ok : nil)
     }
 
     /// What it says of a test that others have: a test that is gone is as bad as one without a result, but of one that was

@@ -10,6 +10,7 @@ struct OutcomeFindings: Sendable {
     func all() -> [Finding] {
         let parts = survey.assembly.parts
         var found = differences(in: survey.combined, of: survey.whole, among: parts)
+        found += partsThatEnd()
         for suite in survey.suites { found += differences(ofSuite: suite.name, suite.observation).without(found) }
         for order in survey.orders {
             let arrangement = Arrangement(order: order.name)
@@ -28,7 +29,7 @@ struct OutcomeFindings: Sendable {
                 in: subset.observation, of: subset.commit, among: subset.parts, configuration: subset.name)
             found += differences.without(found)
         }
-        return found
+        return found.isEmpty ? unexplained() : found
     }
 
     private func differences(
@@ -49,14 +50,14 @@ struct OutcomeFindings: Sendable {
                 }
             ]
         }
-        return survey.homes(among: suspects, of: { $0.tests.map(\.name) + $0.counts.benches.map(\.name) }).compactMap {
-            test, home in
+        return survey.homes(among: suspects, of: \.names).compactMap { test, home in
             guard !isBeside || Arrangement.mayRunBeside(test) else { return nil }
-            let isBench = home.observation.outcome(of: test) == nil
-            // A benchmark has no result but that it came to its end.
-            guard let alone = isBench ? .ok : home.observation.outcome(of: test),
-                let now = isBench ? (observation.endedIn == test ? .missing : nil) : observation.verdict(on: test), now != alone
+            let isBench = home.observation.counts.benches.contains { $0.name == test }
+            guard arrangement.runsBenches || !isBench, let alone = home.observation.outcome(of: test),
+                let now = observation.verdict(on: test), now != alone
             else { return nil }
+            // Somebody mended it, or brought what it waited for.
+            if now == .ok && (home.owner == nil || alone == .skip) { return nil }
             let interaction = Interaction(
                 kind: kind, test: test, alone: alone, combined: now,
                 evidence: evidence(home.observation.diagnostics(of: test), observation.diagnostics(of: test)),
@@ -65,6 +66,31 @@ struct OutcomeFindings: Sendable {
                 interaction: interaction, owner: home.owner, suspects: suspects, commit: commit, arrangement: arrangement
             ) { _, commit in try await laboratory.observe(commit, arrangement).verdict(on: test) == now }
         }
+    }
+
+    /// Changes that alone do not build or do not come to the end of their boot, and in company do.
+    private func partsThatEnd() -> [Finding] {
+        survey.assembly.parts.indices.compactMap { index in
+            let part = survey.assembly.parts[index], seen = survey.parts[index]
+            guard survey.combined.endedIn == nil, let end = seen.endedIn, survey.grounds[index].endedIn != end else { return nil }
+            let interaction = Interaction(
+                kind: .outcome, test: end, alone: .missing, combined: .ok, evidence: evidence([seen.failure], []))
+            return Finding(
+                interaction: interaction, owner: part, suspects: survey.assembly.parts, commit: survey.whole
+            ) { _, commit in try await laboratory.observe(commit).endedIn == nil }
+        }
+    }
+
+    /// What goes wrong with everything, and only then, though no test tells.
+    private func unexplained() -> [Finding] {
+        guard !survey.combined.failure.isEmpty, ([survey.base] + survey.parts).allSatisfy(\.failure.isEmpty) else { return [] }
+        let interaction = Interaction(
+            kind: .outcome, test: "boot", alone: .ok, combined: .notOk, evidence: evidence([], [survey.combined.failure]))
+        return [
+            Finding(interaction: interaction, suspects: survey.assembly.parts, commit: survey.whole) { _, commit in
+                try await !laboratory.observe(commit).failure.isEmpty
+            }
+        ]
     }
 
     /// Tests that say something else when their suite is booted alone.
