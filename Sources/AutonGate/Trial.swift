@@ -74,7 +74,8 @@ extension Checklist {
         let passed = boot.report.names(.ok).count, skipped = boot.report.names(.skip).count
         add(
             CheckName.boot, failure: boot.failure,
-            passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : "") + excuse,
+            passed: Text.count(passed, "test") + " passed" + (skipped > 0 ? ", \(skipped) skipped" : "")
+                + (excuse.isEmpty ? "" : "; \(excuse)"),
             evidence: boot.evidence)
         let panics = elf?.panics ?? [], expectsPanics = !hasFailed && boot.intrusion == nil && !expectsFailure && !isBase
         async let failedPanics =
@@ -156,7 +157,7 @@ extension BootReport {
         else {
             return (self, "")
         }
-        return (second, "; \(reason); at first: \(failure ?? "")")
+        return (second, "\(reason); at first: \(failure ?? "")")
     }
 
     /// A boot that is looked on from outside of the machine.

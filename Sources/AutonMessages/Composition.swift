@@ -5,10 +5,10 @@ package struct Composition: Message {
     /// One boot.
     package struct Configuration: Codable, Sendable, Equatable {
         /// `combined`, or the subsystem that was booted alone, or the task (or branch) whose change was; `a + b` for two of
-        /// them, `order reverse` or `order SEED` for the whole in another order, `base` for what they are put on.
+        /// them, `order reverse` or `order SEED` for the whole in another order, `clock 1` for it by the clock, `base` for what they are put on.
         package var name: String
         package var tests: [TestResult]
-        /// Empty if the boot ended as it should; else how it did end.
+        /// Empty if the boot ended as it should; else how it did end, or at first did, where it was taken for the machine's fault.
         package var failure: String
         /// Nil in what was filed before instructions were counted.
         package var counts: InstructionCounts?

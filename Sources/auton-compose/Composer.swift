@@ -72,15 +72,16 @@ struct Composer: Sendable {
         }
     }
 
-    private func configurations(_ survey: Survey) -> [Composition.Configuration] {
+    func configurations(_ survey: Survey) -> [Composition.Configuration] {
         var rows = [("combined", survey.combined), ("base", survey.base)]
         rows += survey.suites.map { ($0.name, $0.observation) }
         rows += zip(assembly.parts.map(\.name), survey.parts)
         rows += survey.orders.map { ("order \($0.name)", $0.observation) }
         rows += survey.besides.map { ("beside \($0.seed)", $0.observation) }
         rows += survey.subsets.map { ($0.name, $0.observation) }
+        rows += survey.byClock.enumerated().map { ("clock \($0 + 1)", $1) }
         return rows.map {
-            Composition.Configuration(name: $0, tests: $1.tests, failure: $1.failure, counts: $1.counts)
+            Composition.Configuration(name: $0, tests: $1.tests, failure: $1.excuse ?? $1.failure, counts: $1.counts)
         }
     }
 }

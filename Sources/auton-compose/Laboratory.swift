@@ -166,11 +166,13 @@ actor Laboratory {
             if arrangement.tellsMasked { boot.processorWatch = try ProcessorWatch(of: image.path, on: boot.machine) }
             let made = boot
             // What fails by the clock while others have the machine, once more.
-            let report = try await arrangement.countsInstructions ? made.run() : BootReport.believed { try await made.run() }.0
-            let observation = Observation(
+            let (report, excuse) =
+                try await arrangement.countsInstructions ? (made.run(), "") : BootReport.believed { try await made.run() }
+            var observation = Observation(
                 tests: report.report.tests, counts: report.counters.counts, sections: image.sections,
                 failure: report.failure ?? "", endedIn: arrangement.runsTests ? report.endedIn : nil,
                 console: report.consoleLines)
+            if !excuse.isEmpty { observation.excuse = excuse }
             return (observation, report.seconds)
         }
     }

@@ -10,6 +10,8 @@ struct Observation: Sendable, Equatable, Codable {
     var sections: [SectionSize] = []
     /// Empty if the boot ended as it should; else one line: how it did end, or why there was none.
     var failure = ""
+    /// Of the second go of a boot by the clock, which went well: why there was one, and what failed at first.
+    var excuse: String?
     /// Where it ended before it came to its end: a test, a benchmark, or `boot`.
     var endedIn: String?
     /// What the kernel printed.
