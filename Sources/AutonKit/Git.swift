@@ -92,6 +92,16 @@ package struct Git: Sendable {
         throw AutonError(.tryAgain, "git update-ref failed: \(firstLine(result.errors.text))", at: branch)
     }
 
+    /// Removes what killed gits left of these lock files (`refs/heads/main.lock`). To be called by whoever alone has a git at work on what
+    /// they lock: a git in whose midst a lock goes may lose what it writes.
+    package func removeLocks(_ names: [String]) async throws {
+        let left = names.map { directory.appending($0) }.filter(Files.exists)
+        if left.isEmpty { return }
+        // A git may outlive its parent, if that alone is killed, and is done after a moment.
+        try await Task.sleep(for: .seconds(1))
+        for lock in left { try Files.removeTree(lock) }
+    }
+
     private func firstLine(_ text: String) -> String {
         text.split(separator: "\n").first.map(String.init) ?? "no message"
     }

@@ -124,7 +124,7 @@ package struct Workspace: Sendable {
     /// Removes what killed runs left: worktrees nobody works in, and git's lock files.
     ///
     /// To be called with the merge lock held, since it removes main's lock file.
-    package func sweep() throws {
+    package func sweep() async throws {
         let worktrees = root.appending(".auton/worktree")
         let purposes = try Files.list(worktrees).map { name in
             [".index", ".index.lock"].first(where: name.hasSuffix).map { String(name.dropLast($0.count)) } ?? name
@@ -134,9 +134,7 @@ package struct Workspace: Sendable {
             defer { lock.release() }
             try Worktree(root: worktrees.appending(name), git: git).remove()
         }
-        for lock in ["index.lock", "HEAD.lock", "refs/heads/main.lock"] {
-            try Files.removeTree(git.directory.appending(lock))
-        }
+        try await git.removeLocks(["index.lock", "HEAD.lock", "refs/heads/main.lock"])
     }
 
     /// Brings the workspace's own checkout up to main.

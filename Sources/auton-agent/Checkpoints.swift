@@ -1,4 +1,5 @@
 import AutonKit
+import SystemPackage
 
 /// What an attempt's work tree was after each turn's calls: an attempt that is killed goes on from there, and neither its builds nor its
 /// experiments are made again.
@@ -11,6 +12,7 @@ struct Checkpoints {
     let name: String
 
     private var place: String { "refs/auton/attempt/\(name)" }
+    private var directory: FilePath { git.directory.appending(place) }
 
     /// Keeps what is in the worktree after the calls of a turn, before the record has their results.
     func keep(_ worktree: Worktree, after turn: Int) async throws {
@@ -28,9 +30,15 @@ struct Checkpoints {
         return last
     }
 
-    /// Forgets them all.
-    func remove() async throws {
-        let refs = try await git.run("for-each-ref", "--format=delete %(refname)", place)
-        if !refs.isEmpty { try await git.run("update-ref", "--stdin", input: refs + "\n") }
+    /// Removes git's locks that a kill left on them. To be called with the attempt's lock held.
+    func unlock() async throws {
+        let locks = try Files.list(directory).filter { $0.hasSuffix(".lock") }
+        try await git.removeLocks(locks.map { "\(place)/\($0)" })
     }
+
+    /// Forgets them all.
+    ///
+    /// Their files are removed, which are this attempt's alone. Git would lock the packed refs too, which are everybody's: nobody could tell
+    /// there what a kill left from a lock that is held. What a user has packed stays, and does no harm.
+    func remove() throws { try Files.removeTree(directory) }
 }

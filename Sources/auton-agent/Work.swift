@@ -24,6 +24,8 @@ extension Agent {
         return try await locked(task.name) {
             // Whoever held the lock until now may have finished it.
             if let done = try mailbox.find(Candidate.self, task.name) { return done }
+            try await checkpoints(of: task).unlock()
+            try await workspace.git.removeLocks(["refs/heads/\(Workspace.branch(task.id)).lock"])
             let role = TeamRole(task.role)
             let transport = try options.openTransport(role, mailbox)
             if let replay = transport as? ReplayTransport,
@@ -61,7 +63,7 @@ extension Agent {
         let earlier = task.attempt > 1 ? try await startFromEarlier(task, base: base, checkout.value) : nil
         let root = workspace.place(of: task.name)
         let directory = ConfinedDirectory(root, writable: task.paths)
-        let checkpoints = Checkpoints(git: workspace.git, name: task.name)
+        let checkpoints = checkpoints(of: task)
         let (ending, provenance) = try await Sandbox(root).enter { sandbox in
             let tools = readingTools(directory) + writingTools(directory) + runningTools(sandbox, limits)
             let finish = Finish { try await refusals(of: checkout.value.writeTree(), base: base, paths: task.paths) }
@@ -76,9 +78,11 @@ extension Agent {
                 if told > 0 { loop.resumed = try await checkpoints.restore(checkout.value, upTo: told) }
             }
         }
-        try await checkpoints.remove()
+        try checkpoints.remove()
         return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
     }
+
+    private func checkpoints(of task: TaskMessage) -> Checkpoints { Checkpoints(git: workspace.git, name: task.name) }
 
     /// What the gate has against a tree before it builds it.
     private func refusals(of tree: String, base: String, paths: [String]) async throws -> [String] {

@@ -57,7 +57,7 @@ struct AutonMerge: SuiteCommand {
             }
             let lock = try workspace.mergeLock()
             defer { lock.release() }
-            try workspace.sweep()
+            try await workspace.sweep()
             var refused = false
             for task in try named.isEmpty ? ready(mailbox) : named {
                 switch try await integrator.merge(task) {

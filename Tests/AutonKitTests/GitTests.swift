@@ -56,6 +56,23 @@ import Testing
         #expect(await failure { try await git.run("add", "--all") }?.status == .tryAgain)
     }
 
+    /// What a git left that was killed goes; one that has lost its parent comes to its end.
+    @Test func onlyLocksOfTheDeadAreRemoved() async throws {
+        for ref in ["alive", "dead"] { #expect(try await git.moveBranch(ref, to: commits[0], from: "")) }
+        try directory.write("work/.git/refs/heads/dead.lock", "")
+        let lock = directory["work/.git/refs/heads/alive.lock"]
+        let script = """
+            { printf 'start\nupdate refs/heads/alive \(commits[1])\nprepare\n'; sleep 0.5; echo commit; } | git update-ref --stdin
+            """
+        async let alive = Program.run("sh", ["-c", script], in: directory["work"])
+        while !Files.exists(lock) { try await Task.sleep(for: .milliseconds(5)) }
+        try await git.removeLocks(["refs/heads/alive.lock", "refs/heads/dead.lock"])
+        #expect(try await alive.status == 0)
+        for ref in ["alive", "dead"] {
+            #expect(try await git.moveBranch(ref, to: commits[0], from: ref == "alive" ? commits[1] : commits[0]))
+        }
+    }
+
     @Test func namesThatStandForNothingAreNil() async throws {
         #expect(try await git.commit("main") == nil)
         #expect(try await git.commit("--help") == nil)

@@ -79,7 +79,7 @@ import Testing
         try Files.removeTree(half.root)
         let lock = try workspace.lock("alive")
         for name in ["index.lock", "HEAD.lock", "refs/heads/main.lock"] { try directory.write("workspace/.git/\(name)", "") }
-        try workspace.sweep()
+        try await workspace.sweep()
         #expect(lock != nil && Files.exists(alive.root.appending("boot/entry.asm")))
         #expect(try Files.list(directory["workspace/.auton/worktree"]) == ["alive", "alive.index"])
         let next = try await workspace.commit(["boot/a.asm": "nop\n"], on: main)

@@ -7,8 +7,12 @@ import Testing
 
 /// An attempt that is cut short goes on with the files that it had, whatever made them.
 @Suite struct ResumeTests {
-    @Test(arguments: [false, true]) func commandsAreNotRunAgain(checkpointsAreLost: Bool) async throws {
-        let run = try await LoopRun(), mailbox = Mailbox(run.directory["mailbox"])
+    private static let refs = ["for-each-ref", "--format=%(refname)", "refs/auton/"]
+    private static let kept = "refs/auton/attempt/lib-001.1/1\nrefs/auton/attempt/lib-001.1/2"
+
+    /// A run whose agent was cut short after two turns of commands that come to something else each time; the third reply ends the attempt.
+    private func cutShort() async throws -> (run: LoopRun, git: Git) {
+        let run = try await LoopRun(), git = Git(directory: run.directory["workspace/.git"])
         try await run.planOneTask()
         func answer(_ turn: Int, _ call: (name: String, input: JSONValue)) throws {
             try run.answer("lib-001.1.\(turn)", reply(call))
@@ -18,16 +22,20 @@ import Testing
         try answer(2, ("shell", ["command": "echo 'int work;' >>lib/work.c; od -An -N8 -tx1 /dev/urandom"]))
         // The third answer is not there yet.
         #expect(try await run.auton("agent", "lib-001").status != 0)
-        let git = Git(directory: run.directory["workspace/.git"]), refs = ["for-each-ref", "--format=%(refname)", "refs/auton/"]
-        #expect(try await git.run(refs) == "refs/auton/attempt/lib-001.1/1\nrefs/auton/attempt/lib-001.1/2")
+        #expect(try await git.run(Self.refs) == Self.kept)
+        try answer(3, ("finish", ["summary": "done"]))
+        return (run, git)
+    }
+
+    @Test(arguments: [false, true]) func commandsAreNotRunAgain(checkpointsAreLost: Bool) async throws {
+        let (run, git) = try await cutShort(), mailbox = Mailbox(run.directory["mailbox"])
         if checkpointsAreLost {
             for turn in 1...2 { try await git.run("update-ref", "-d", "refs/auton/attempt/lib-001.1/\(turn)") }
         }
-        try answer(3, ("finish", ["summary": "done"]))
         let outcome = try await run.auton("agent", "lib-001")
         #expect(outcome.status == 0)
         #expect(outcome.errors.contains("differs from what was recorded") == checkpointsAreLost, "\(outcome.errors)")
-        #expect(try await git.run(refs).isEmpty)
+        #expect(try await git.run(Self.refs).isEmpty)
 
         let candidate = try mailbox.get(Candidate.self, "lib-001.1")
         let requests = try Transcript(reading: mailbox.transcript("lib-001.1")).requests
@@ -35,5 +43,17 @@ import Testing
         let made = try await git.run("show", "\(candidate.commit):lib/work.c")
         #expect(made.hasPrefix("/* ") && made.hasSuffix("\nint work;"))
         #expect(result.content.contains(made.split(separator: "\n")[0]) == !checkpointsAreLost)
+    }
+
+    /// A git that is killed leaves its locks; those of the attempt's refs go, and nobody needs that of the packed ones.
+    @Test func locksOfAKilledGitAreNotInTheWay() async throws {
+        let (run, git) = try await cutShort()
+        try run.answer("lib-001.1.3", reply(("shell", ["command": "true"])))
+        try run.answer("lib-001.1.4", reply(("finish", ["summary": "done"])))
+        for name in ["refs/auton/attempt/lib-001.1/3", "refs/heads/task/lib-001.1", "packed-refs"] {
+            try run.directory.write("workspace/.git/\(name).lock", "")
+        }
+        #expect(try await run.auton("agent", "lib-001") == Outcome(status: 0, output: "task/lib-001.1\n"))
+        #expect(try await git.run(Self.refs).isEmpty)
     }
 }

@@ -96,7 +96,7 @@ import Testing
             "exec:touch \(scene.directory["asked"]); until test -e \(scene.directory["go"]); do sleep 0.02; done; cat \(scene.directory["reply.plan-1.1"])"
         async let outcome = scene.plan("--model", model, "Build a kernel")
         for _ in 0..<3000 where !Files.exists(scene.directory["asked"]) { try await Task.sleep(for: .milliseconds(20)) }
-        try Workspace(scene.directory["workspace"]).sweep()
+        try await Workspace(scene.directory["workspace"]).sweep()
         #expect(Files.exists(scene.directory["workspace/.auton/worktree/plan/spec/boot.md"]))
         try scene.directory.write("go", "")
         #expect(try await outcome.status == 0)
