@@ -9,7 +9,11 @@ import SystemPackage
 extension Agent {
     /// Makes an attempt at a task: works in a worktree of its own and files the candidate.
     func work(on task: TaskMessage) async throws -> Candidate {
-        if let done = try mailbox.find(Candidate.self, task.name) { return done }
+        if let done = try mailbox.find(Candidate.self, task.name) {
+            // A kill may have come before this.
+            try? checkpoints(of: task).remove()
+            return done
+        }
         let open = try openDependencies(of: task)
         guard open.isEmpty else {
             let board = try TaskBoard(mailbox)
@@ -78,8 +82,10 @@ extension Agent {
                 if told > 0 { loop.resumed = try await checkpoints.restore(checkout.value, upTo: told) }
             }
         }
-        try checkpoints.remove()
-        return try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
+        let candidate = try await hand(in: task, ending, provenance, checkout.value, base: base, baseTree: baseTree)
+        // Not before that: a kill would have the commands run again.
+        try? checkpoints.remove()
+        return candidate
     }
 
     private func checkpoints(of task: TaskMessage) -> Checkpoints { Checkpoints(git: workspace.git, name: task.name) }

@@ -45,6 +45,23 @@ import Testing
         #expect(result.content.contains(made.split(separator: "\n")[0]) == !checkpointsAreLost)
     }
 
+    /// What a turn's calls came to is kept until the candidate is filed: what cannot be handed in for now is not made again.
+    @Test func checkpointsLastUntilTheCandidateIsFiled() async throws {
+        let (run, git) = try await cutShort()
+        // A branch below the attempt's, which therefore cannot be.
+        let obstacle = "refs/heads/task/lib-001.1/obstacle"
+        try await git.run("update-ref", obstacle, "main")
+        #expect(try await run.auton("agent", "lib-001").status == ExitStatus.tryAgain.rawValue)
+        #expect(try await git.run(Self.refs) == Self.kept)
+        try await git.run("update-ref", "-d", obstacle)
+        #expect(try await run.auton("agent", "lib-001") == Outcome(status: 0, output: "task/lib-001.1\n"))
+        #expect(try await git.run(Self.refs).isEmpty)
+        // Killed before they were removed.
+        try await git.run("update-ref", "refs/auton/attempt/lib-001.1/1", "main")
+        #expect(try await run.auton("agent", "lib-001") == Outcome(status: 0, output: "task/lib-001.1\n"))
+        #expect(try await git.run(Self.refs).isEmpty)
+    }
+
     /// A git that is killed leaves its locks; those of the attempt's refs go, and nobody needs that of the packed ones.
     @Test func locksOfAKilledGitAreNotInTheWay() async throws {
         let (run, git) = try await cutShort()
