@@ -72,7 +72,6 @@ struct AutonMerge: SuiteCommand {
                     refused = true
                 }
             }
-            try await workspace.updateCheckout()
             return refused ? .refused : .done
         }
     }

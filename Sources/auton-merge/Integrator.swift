@@ -71,6 +71,8 @@ struct Integrator {
         guard try await workspace.git.moveBranch("main", to: commit, from: main) else {
             throw AutonError(.tryAgain, "main was moved by somebody else meanwhile", at: workspace.root.string)
         }
+        // Nobody comes back for it once the message is filed.
+        try await workspace.updateCheckout()
         let merge = Merge(
             task: task.task, attempt: task.attempt, candidate: candidate.commit, commit: commit, tree: merged.tree,
             baseTree: mainTree,

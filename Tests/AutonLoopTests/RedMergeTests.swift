@@ -74,6 +74,21 @@ import Testing
         #expect(try message() == filed)
     }
 
+    /// Nobody comes back for a task that is merged: the workspace's own checkout is up to main by then.
+    @Test func aMergeIsFiledOnceTheCheckoutHasIt() async throws {
+        let run = try await prepared(), mailbox = Mailbox(run.directory["mailbox"])
+        // Git leaves alone what it does not know.
+        try run.directory.write("workspace/lib/one.c", "mine\n")
+        let outcome = try await run.auton("merge", "lib-001")
+        #expect(outcome.status == ExitStatus.tryAgain.rawValue)
+        #expect(outcome.errors.contains("local changes are in the way"), "\(outcome.errors)")
+        #expect(!mailbox.has(.merge, "lib-001"))
+        try Files.removeTree(run.directory["workspace/lib"])
+        #expect(try await run.auton("merge", "lib-001").status == 0)
+        #expect(mailbox.has(.merge, "lib-001"))
+        #expect(try run.directory.read("workspace/lib/one.c") == Self.one)
+    }
+
     /// Main boots on every machine that there is; what cannot be booted is told.
     @Test func aMergeIsBootedOnAllMachines() async throws {
         let run = try await prepared()
