@@ -14,6 +14,7 @@ extension Agent {
     /// A reviewer that comes to no decision is followed by another, up to the number of attempts; after that the task is blocked.
     func review(_ task: TaskMessage) async throws -> Review {
         let name = task.name
+        try mailbox.setAsideStaleJudgements(of: name)
         if let done = try mailbox.find(Review.self, name) { return try settle(done, task) }
         guard let verdict = try mailbox.find(Verdict.self, name), let candidate = try mailbox.find(Candidate.self, name) else {
             throw AutonError(.tryAgain, "no verdict on it yet", at: name)

@@ -29,6 +29,7 @@ struct Desk {
     }
 
     private func verdict(on task: TaskMessage) async throws -> Verdict {
+        try mailbox.setAsideStaleJudgements(of: task.name)
         if let verdict = try mailbox.find(Verdict.self, task.name) { return verdict }
         let candidate = try mailbox.get(Candidate.self, task.name)
         let verdict =
