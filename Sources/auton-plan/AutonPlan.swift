@@ -34,6 +34,9 @@ struct AutonPlan: SuiteCommand {
     @Flag(help: "Have the Manager deal with blocked tasks and with interactions that the composition check found.")
     var replan = false
 
+    @Flag(help: "Complete what a kill cut short: what is planned gets its tasks and its place in the graph; no model is asked.")
+    var publish = false
+
     @Option(help: ArgumentHelp("Print the plan as table, dot (Graphviz) or mermaid; alone, plan nothing.", valueName: "form"))
     var show: Form?
 
@@ -52,8 +55,8 @@ struct AutonPlan: SuiteCommand {
 
     /// Not `validate`, which ArgumentParser calls before it has seen that an option is unknown.
     private func check() throws {
-        let ways = [!goal.isEmpty, from != nil, replan].filter { $0 }.count
-        if ways > 1 { throw ValidationError("a goal, --from and --replan exclude one another") }
+        let ways = [!goal.isEmpty, from != nil, replan, publish].filter { $0 }.count
+        if ways > 1 { throw ValidationError("a goal, --from, --replan and --publish exclude one another") }
         if show != nil && json { throw ValidationError("--show and --json exclude one another") }
         if ways == 0 && show == nil { throw ValidationError("no goal (give it as an argument, or - for standard input)") }
     }
@@ -63,7 +66,7 @@ struct AutonPlan: SuiteCommand {
         try await stage {
             let settings = try places.settings([SettingFlag("--kernel", \.paths.kernel, kernel)] + options.flags)
             let text = try goalText()
-            if text == nil && from == nil && !replan {
+            if text == nil && from == nil && !replan && !publish {
                 // Who only looks writes nothing.
                 var mailbox = Mailbox(FilePath(settings.paths.mailbox))
                 mailbox.report = { complain($0) }
@@ -72,6 +75,7 @@ struct AutonPlan: SuiteCommand {
                 return .done
             }
             let mailbox = try settings.openMailbox()
+            if try publish && mailbox.unpublishedPlan() == nil { return .done }
             try Tools.require("git")
             let handwritten = try from.map { try Files.read(FilePath($0 == "-" ? "/dev/stdin" : $0)) }
             // Taken first, so that of several at once one makes the workspace.
@@ -79,6 +83,12 @@ struct AutonPlan: SuiteCommand {
                 throw AutonError(.tryAgain, "another auton-plan is at work", at: mailbox.root.string)
             }
             defer { lock.release() }
+            if publish {
+                let plan = try mailbox.unpublishedPlan()
+                try mailbox.publish()
+                try report(plan, TaskBoard(mailbox))
+                return .done
+            }
             let workspace = try await Workspace.open(
                 FilePath(settings.paths.workspace), from: FilePath(settings.paths.kernel),
                 origin: onKernel || environment("AUTON_ON_KERNEL") != nil ? .kernel : .scaffold)
@@ -87,7 +97,7 @@ struct AutonPlan: SuiteCommand {
                 if let handwritten { try planner.plan(from: handwritten, at: from ?? "") } else if replan {
                     try await planner.replan()
                 } else if let text { try await planner.plan(goal: text) } else { nil }
-            try plan.map(planner.publish)
+            if plan != nil { try mailbox.publish() }
             try report(plan, TaskBoard(mailbox))
             return .done
         }

@@ -70,14 +70,15 @@ struct Planner {
         return trimmed
     }
 
-    /// Has the Manager deal with what is blocked and with the interactions found; nil if there is neither.
+    /// Has the Manager deal with what is blocked and with the interactions found. If there is neither it is the last plan, if that is to
+    /// be published still, or nil.
     func replan() async throws -> Plan? {
         let plans = try plans()
         guard let goal = plans.last?.goal else { throw AutonError(.badInput, "nothing is planned yet", at: mailbox.root.string) }
         let board = try TaskBoard(mailbox)
         let (blocked, stuck) = (try blocked(), try board.stuck().map(\.task))
         let composition = try await openComposition(plans)
-        if blocked.isEmpty && composition == nil { return nil }
+        if blocked.isEmpty && composition == nil { return try mailbox.unpublishedPlan() }
         let existing = Set(board.tasks.map(\.id))
         let check = PlanCheck(existing: existing)
         let closing = SubmitPlan(replan: true) { draft in
@@ -96,12 +97,6 @@ struct Planner {
             request += "\n## What is one thing alone and another in company\n\(Self.evidence(composition))\n"
         }
         return try await ask(request, closing: closing, goal: goal, number: number(after: plans), composition: composition?.name)
-    }
-
-    /// Files the first attempts at a plan's tasks, and the graph of all plans. Doing it again completes what a kill cut short.
-    func publish(_ plan: Plan) throws {
-        try mailbox.fileAll(plan.tasks.map(TaskMessage.init))
-        try mailbox.replace("graph.mk", Array(PlanGraph(startable: TaskBoard(mailbox)).makeFragment.utf8))
     }
 
     private func blocked() throws -> [String] {

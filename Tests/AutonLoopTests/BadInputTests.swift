@@ -219,6 +219,25 @@ import Testing
         #expect(try run.directory.read("asked").contains("Count in threes"))
     }
 
+    /// Nor is a plan forgotten that a kill left without its tasks, be it the first or one that came to others.
+    @Test func aPlanWithoutItsTasksIsGoneOnWith() async throws {
+        let run = try await planned(), mailbox = Mailbox(run.directory["mailbox"])
+        for task in try mailbox.names(.task) { try Files.removeTree(mailbox.path(.task, task)) }
+        try Files.removeTree(run.directory["mailbox/graph.mk"])
+        try run.directory.write("mailbox/log/model", "exec:sh input/model\n")
+        // In place of carrying a task it says which it was given.
+        try run.directory.write("launch", "echo \"$3 $AUTON_MODEL\" >>seen; exit 1\n")
+        var again = run.command("run")
+        again.environment["AUTON_MODEL"] = nil
+        again.environment["LAUNCH"] = "sh launch"
+        #expect(try await again.run().ending == .exited(75))
+        #expect(try run.directory.read("seen").contains("lib-001 exec:sh input/model\n"))
+        try mailbox.file(Plan(number: 2, goal: "", tasks: [plannedTask("boot-009")], amendments: [], provenance: nil))
+        #expect(try await again.run().ending == .exited(75))
+        #expect(try run.directory.read("seen").contains("boot-009 "))
+        #expect(mailbox.has(.task, "boot-009.1") && mailbox.has(.task, "lib-001.1"))
+    }
+
     @Test(arguments: [
         ("", 64, "the goal is empty"), (" \n", 64, "the goal is empty"), ("x", 65, "the goal is over 65536 bytes"),
     ])

@@ -12,7 +12,7 @@ import Testing
 
     @Test(
         arguments: [
-            [], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"],
+            [], ["goal", "--from", "plan.json"], ["--replan", "goal"], ["--from", "x", "--replan"], ["--replan", "--publish"],
             ["--show", "tree"], ["--unknown"],
         ] as [[String]])
     func usageErrors(_ arguments: [String]) async throws {

@@ -52,6 +52,22 @@ import Testing
         #expect(try await scene.plan("--replan") == Outcome(status: 0), "once is enough")
     }
 
+    /// A kill came between the plan and its tasks.
+    @Test(arguments: ["--replan", "--publish"]) func whatAKillCutShortIsCompleted(way: String) async throws {
+        try block("boot-a")
+        let amendment = Amendment(task: "boot-a", replacements: ["boot-d"], reason: "r")
+        try scene.prepareReply("plan-2", 1, plan: [plannedTask("boot-d")], amendments: [amendment])
+        let graph = try scene.directory.read("mailbox/graph.mk")
+        #expect(try await scene.plan("--replan").status == 0)
+        let whole = try scene.filed()
+        for name in ["request.plan-2.1", "mailbox/task/boot-d.1.json"] { try Files.removeTree(scene.directory[name]) }
+        try scene.directory.write("mailbox/graph.mk", graph)
+        #expect(try await scene.plan(way) == Outcome(status: 0, output: "boot-d\n"))
+        #expect(try scene.filed() == whole)
+        #expect(try await scene.plan(way) == Outcome(status: 0), "once is enough")
+        #expect(scene.wasAsked == [])
+    }
+
     @Test func dependentsOfADroppedTaskAreReported() async throws {
         try block("boot-a")
         try scene.prepareReply(
