@@ -16,7 +16,8 @@ struct AutonPlan: SuiteCommand {
             INPUT: the goal as arguments, or on standard input if the goal is -; the kernel tree that the workspace has on main.
             OUTPUT: the ids of the plan's tasks on standard output, one a line, each after what it depends on. Filed in the mailbox: goal/, \
             plan/, task/, and the task graph as a make fragment, graph.mk. The workspace is made if there is none.
-            A goal that is planned already is not planned again; what a kill cut short is completed.
+            A goal that is planned already is not planned again; what a kill cut short is completed. \
+            Where the Manager makes no plan the status is 69; asked again, it begins anew.
 
             \(exitStatusHelp)
             """)

@@ -147,7 +147,7 @@ struct Planner {
         let loop = AgentLoop(conversation: conversation, tools: tools, closing: closing, maxTurns: maxTurns)
         switch try await ending(of: loop, name, request) {
         case .gaveUp(let surrender):
-            throw AutonError(.refused, "the Manager made no plan: \(surrender)")
+            throw AutonError(.unavailable, "the Manager made no plan: \(surrender)")
         case .finished(let input):
             let draft = try SubmitPlan.draft(from: input)
             let plan = Plan(
@@ -160,16 +160,14 @@ struct Planner {
 
     /// Runs the conversation. One that came to no plan is over: asked again, the Manager is asked anew.
     private func ending(of loop: AgentLoop, _ name: String, _ request: String) async throws -> AgentEnding {
-        do {
-            let ending = try await loop.run(task: request)
-            if case .gaveUp(let surrender) = ending {
-                mailbox.setAside("transcript/\(name).jsonl", because: surrender.reason, quietly: true)
-            }
-            return ending
-        } catch let error as AutonError where error.status == .refused {
-            mailbox.setAside("transcript/\(name).jsonl", because: error.what, quietly: true)
-            throw error
+        let ending: AgentEnding
+        do { ending = try await loop.run(task: request) } catch let refusal as PlanRefused {
+            ending = .gaveUp(Surrender(refusal.reason))
         }
+        if case .gaveUp(let surrender) = ending {
+            mailbox.setAside("transcript/\(name).jsonl", because: surrender.reason, quietly: true)
+        }
+        return ending
     }
 
     private var maxTurns: Int { options.settings.roles[.manager].turns }

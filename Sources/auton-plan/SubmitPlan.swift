@@ -10,6 +10,9 @@ struct PlanDraft: Codable {
     var amendments: [Amendment]?
 }
 
+/// The Manager's last plan did not hold either.
+struct PlanRefused: Error { var reason: String }
+
 /// The tool that ends the Manager's conversation. A plan that does not hold goes back with the reasons, a bounded
 /// number of times.
 final class SubmitPlan: AgentTool, @unchecked Sendable {
@@ -34,8 +37,8 @@ final class SubmitPlan: AgentTool, @unchecked Sendable {
         if problems.isEmpty { return .ok("accepted") }
         refusals += 1
         guard refusals < Self.maxRefusals else {
-            throw AutonError(
-                .refused, "the plan was refused \(refusals) times, last because: \(problems.joined(separator: "; "))")
+            throw PlanRefused(
+                reason: "what it handed in was refused \(refusals) times, last because: \(problems.joined(separator: "; "))")
         }
         return .error("The plan does not hold:\n" + problems.map { "- \($0)" }.joined(separator: "\n"))
     }

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonModel
 import SystemPackage
 import TestSupport
 import Testing
@@ -36,5 +37,20 @@ import Testing
         #expect(lines.count { $0.hasSuffix("/a.txt") } == 1)
         let names = try Files.list(run.directory["mailbox/goal"]).map { $0.hasSuffix(".taken") ? String($0.dropLast(6)) : $0 }
         #expect(names == ["1.json", "2.json", "a.txt", "b.txt", "c.txt"])
+    }
+
+    /// Nor has one ended that the Manager made no plan of.
+    @Test func aGoalWithoutAPlanStays() async throws {
+        let run = try await LoopRun()
+        for turn in 1...3 { try run.answer("plan-1.\(turn)", reply(text: "I cannot.", stopReason: "end_turn")) }
+        try run.directory.write("mailbox/goal/a.txt", "Count\n")
+        var watch = run.command("watch")
+        let ended = run.directory["mailbox/log/status"], taken = run.directory["mailbox/goal/a.txt.taken"]
+        watch.stop = { Files.exists(ended) && !Files.exists(taken) }
+        let result = try await watch.run()
+        #expect(result.ending == .timedOut)
+        let words = "auton: stopped by an error: auton-plan: the Manager made no plan: three turns without a tool call: I cannot."
+        #expect(result.errors.text.contains(words), "\(result.output.text)\(result.errors.text)")
+        #expect(try Files.list(run.directory["mailbox/goal"]) == ["1.json", "a.txt"])
     }
 }
