@@ -9,6 +9,13 @@ WORKSPACE ?=
 MAILBOX ?=
 KERNEL ?=
 
+# The makes inside have variables of their own of some of our names: they are passed the others alone, such as MEM=256.
+OURS := PREFIX DESTDIR GOAL MODEL RUN ARGS CASES WORKSPACE MAILBOX KERNEL STRICT UNSAFE_NO_SANDBOX VERBOSE
+space := $(subst ,, )
+quoted = $(subst $(space),\$(space),$(subst \,\\,$(subst $$,$$$$,$(1))))
+MAKEOVERRIDES := $(foreach name,$(filter-out $(OURS),$(.VARIABLES)), \
+  $(if $(filter command,$(origin $(name))),$(name)=$(call quoted,$(value $(name)))))
+
 BIN := .build/release
 PROGRAMS := auton-plan auton-agent auton-validate auton-merge auton-compose auton-status auton-answer auton-config
 # The same on a terminal as in a pipe: SwiftPM builds all again where colours are to be other ones.

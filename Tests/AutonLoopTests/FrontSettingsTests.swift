@@ -1,4 +1,5 @@
 import AutonKit
+import AutonMessages
 import Glibc
 import SystemPackage
 import TestSupport
@@ -111,6 +112,42 @@ import Testing
         #expect(Set(open).isSubset(of: asking))
         #expect(open.contains("open.auton-agent"))
         #expect(try having("mailbox") + having("workspace") == [])
+    }
+
+    /// The loop's make and a kernel's have variables of their own of the same names.
+    @Test func whatIsSaidToTheFrontIsNotSaidToTheMakesInside() async throws {
+        let run = try await LoopRun(), directory = run.directory.path
+        func make(_ target: String, _ words: String...) async throws -> Int32 {
+            var command = run.command()
+            command.program = "make"
+            command.arguments = [
+                "-C", Program.package.string, target, "WORKSPACE=\(directory)/work", "LAUNCH=sh \(directory)/launch",
+            ]
+            command.arguments += words
+            command.environment["PATH"] = "\(run.directory["bin"]):\(environment("PATH") ?? "")"
+            command.environment["SEEN"] = run.directory["seen"].string
+            return try await finish(command).status
+        }
+        try run.directory.write("bin/swift", "#!/bin/sh\n")
+        chmod(run.directory["bin/swift"].string, 0o755)
+        try run.directory.write(
+            "a kernel/Makefile",
+            "KERNEL := own\nMEM := 128\nAPPEND :=\nall boot iso: ; @echo '$@ $(KERNEL) $(MEM) $(APPEND)' >>$$SEEN\n")
+        #expect(try await make("kernel", "KERNEL=\(directory)/a kernel") == 0)
+        #expect(try await make("boot", "KERNEL=\(directory)/a kernel", "MEM=256", "APPEND=a  b\\") == 0)
+        #expect(
+            try run.directory.read("seen").split(separator: "\n").filter { $0 != "iso own 128 " } == [
+                "all own 128 ", "boot own 256 a  b\\",
+            ])
+
+        #expect(try await run.auton("plan", "--from", "input/plan.json", "--mailbox", "a box").status == 0)
+        // Whoever is merged is not carried again.
+        try Mailbox(run.directory["a box"]).file(
+            Merge(task: "lib-001", attempt: 1, candidate: "", commit: "", tree: "", baseTree: "", tests: []))
+        try run.directory.write("launch", "echo $3 >>$SEEN; exit 1\n")
+        try run.directory.write("seen", "")
+        #expect(try await make("run", "MAILBOX=\(directory)/a box", "MODEL=exec:exit 1") == 2)
+        #expect(try run.directory.read("seen").split(separator: "\n").sorted() == (2...6).map { "lib-00\($0)" })
     }
 
     /// What make starts beside the front, such as the compilers, has no key.
