@@ -1,6 +1,7 @@
 import AutonKit
 import AutonMessages
 import AutonModel
+import Glibc
 import SystemPackage
 import TestSupport
 import Testing
@@ -139,6 +140,28 @@ import Testing
         #expect(recorded.output.text == words, "\(recorded.errors.text)")
         #expect(try Files.list(stopped.appending("candidate")) == ["headers-001.1.json", "lib-001.1.json"])
         #expect(!Files.exists(stopped.appending("after")))
+    }
+
+    /// SwiftPM's directory of programs is a link.
+    @Test func newerProgramsBeginItAfresh() async throws {
+        let run = try await LoopRun(), marker = run.directory["build/replay/one/marker"]
+        func build(_ name: String) throws {
+            let program = try run.directory.write(
+                "programs/auton-\(name)", "#!/bin/sh\nexec '\(Program.directory)/auton-\(name)' \"$@\"\n")
+            chmod(program.string, 0o755)
+        }
+        for name in ["config", "plan", "status", "validate"] { try build(name) }
+        symlink("programs", run.directory["release"].string)
+        // It has no more than its goal, so that it is cut short at once.
+        try run.directory.write("runs/one/goal.txt", "Count")
+        try Files.createDirectories(run.directory["runs/one/transcript"])
+        var replay = run.command("replay", "one")
+        replay.environment.merge(["AUTON_BIN": "release", "AUTON_RUNS": "runs"]) { $1 }
+        #expect(try await replay.run().ending == .exited(65))
+        try Files.write(marker, [], sync: false)
+        #expect(try await replay.run().ending == .exited(65) && Files.exists(marker))
+        try build("plan")
+        #expect(try await replay.run().ending == .exited(65) && !Files.exists(marker))
     }
 
     @Test func recordingsThatComeAfterOneAnother() async throws {
