@@ -178,6 +178,16 @@ import Testing
             try await run.auton("agent", "lib-002").errors == "auton-agent: depends on lib-001, not merged yet: lib-002.1\n")
     }
 
+    @Test func aPlanByHandIsNotRecorded() async throws {
+        let run = try await planned()
+        var record = run.command("record", "one")
+        record.environment["AUTON_RUNS"] = "runs"
+        let result = try await record.run()
+        #expect(result.ending == .exited(65))
+        #expect(result.errors.text == "auton: the first plan was made by hand; what can be replayed begins with a goal\n")
+        #expect(!Files.exists(run.directory["runs"]))
+    }
+
     @Test func bootsFromAnyPath() async throws {
         let run = try await LoopRun()
         let kernel = Program.package.appending("kernel"), tree = run.directory["it's a tree"]
