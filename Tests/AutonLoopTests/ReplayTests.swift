@@ -164,6 +164,23 @@ import Testing
         #expect(try await replay.run().ending == .exited(65) && !Files.exists(marker))
     }
 
+    /// What main does not have goes from kernel/, but for what is the user's and what was built.
+    @Test func aRecordingLeavesNothingOfAnotherKernel() async throws {
+        let run = try await LoopRun()
+        let plan = try CompactJSON.decode(JSONValue.self, from: Files.read(run.directory["input/plan.json"]), at: "plan.json")
+        try run.answer("plan-1.1", reply(("submit_plan", ["tasks": #require(plan["tasks"])])))
+        #expect(try await run.auton("plan", "Count").status == 0)
+        let kept = ["spec/mine.md", "build/kernel.elf", ".gitignore"], gone = ["boot/gone/old.c", "include/old.h"]
+        for name in kept + gone { try run.directory.write("kernel/\(name)", "") }
+        var record = run.command("record", "one")
+        record.environment.merge(["AUTON_RUNS": "runs", "AUTON_KERNEL": "kernel"]) { $1 }
+        #expect(try await record.run().output.text == "recorded in runs/one, as far as it went; the kernel is in kernel\n")
+        var main = try run.directory.contents(of: "workspace", without: [".git", ".auton"])
+        for name in kept { main[name] = "" }
+        #expect(try run.directory.contents(of: "kernel") == main)
+        #expect(!Files.exists(run.directory["kernel/boot"]))
+    }
+
     @Test func recordingsThatComeAfterOneAnother() async throws {
         let run = try await LoopRun()
         for (name, before) in [("a", "b"), ("b", "a"), ("c", "gone")] {
