@@ -53,4 +53,21 @@ import Testing
         #expect(result.errors.text.contains(words), "\(result.output.text)\(result.errors.text)")
         #expect(try Files.list(run.directory["mailbox/goal"]) == ["1.json", "a.txt"])
     }
+
+    /// What is changed while a goal is at work can end it differently, too.
+    @Test func whatIsChangedMeanwhileIsTriedAgain() async throws {
+        let run = try await LoopRun()
+        try run.directory.write("input/model", "echo once >>tries; test -e auton.toml || echo '[team]' >auton.toml; exit 1\n")
+        try run.directory.write("mailbox/goal/a.txt", "Count\n")
+        var watch = run.command("watch")
+        watch.timeLimit = 20
+        let tries = run.directory["tries"]
+        watch.stop = { ((try? Files.readText(tries)) ?? "") == "once\nonce\n" }
+        // It looks when something happens, or after half a minute.
+        let script = "for i in $(seq 20); do sleep 0.5; : >mailbox/goal/poke; done"
+        async let poked = Program.run("sh", ["-c", script], in: run.directory.path)
+        _ = try await watch.run()
+        _ = try await poked
+        #expect(try Files.readText(tries).hasPrefix("once\nonce\n"))
+    }
 }
