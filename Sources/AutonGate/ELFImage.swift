@@ -1,6 +1,7 @@
 import AutonMessages
 
-/// The sections of an ELF64 file, little-endian. It may have been made to mislead: nothing in it is followed out of its bytes.
+/// The sections of an ELF64 file, little-endian. It may have been made to mislead: nothing in it is followed out of its bytes, and
+/// symbols are told of none but the linker's table.
 package struct ELFImage {
     struct Section: Equatable {
         var name: String
@@ -12,14 +13,23 @@ package struct ELFImage {
         var isLoaded: Bool
         /// Where it is in the file, if it is there.
         fileprivate var offset: Int
+
+        /// Where its bytes are in a file of so many, if they are there.
+        fileprivate func contents(_ count: Int) -> Range<Int>? {
+            offset <= count && size <= count - offset ? offset..<offset + size : nil
+        }
     }
 
     /// In the file's order.
     let sections: [Section]
     private let bytes: [UInt8]
+    /// Where the symbols' entries are, and their names; nil unless there is one table, and what it says can be found.
+    private let symbolTable: (entries: Range<Int>, names: Range<Int>)?
 
     private static let headerSize = 64, sectionSize = 64
     private static let longestName = 64
+    /// SHT_SYMTAB: whatever its name is.
+    private static let typeOfSymbols = 2
 
     /// Nil for what is no such file, or has no sections that can be read.
     package init?(_ bytes: [UInt8]) {
@@ -35,16 +45,30 @@ package struct ELFImage {
             let text = bytes[strings + offset..<strings + length].prefix(Self.longestName).prefix { $0 != 0 }
             return Text.lines(String(decoding: text, as: UTF8.self)).first ?? ""
         }
-        var sections: [Section] = []
+        var sections: [Section] = [], tables: [(section: Int, names: Int)] = []
         for header in stride(from: table, to: table + count * entry, by: entry) {
             guard let start = number(header, 4), let name = name(start), let flags = number(header + 8, 8),
                 let address = Self.number(bytes, header + 0x10, 8), let offset = number(header + 0x18, 8),
-                let size = number(header + 0x20, 8)
+                let size = number(header + 0x20, 8), let type = number(header + 4, 4), let link = number(header + 0x28, 4)
             else { return nil }
+            if type == Self.typeOfSymbols { tables.append((sections.count, link)) }
             sections.append(Section(name: name, size: size, address: address, isLoaded: flags & 2 != 0, offset: offset))
         }
         self.sections = sections
         self.bytes = bytes
+        let place = { (section: Int) in sections.indices.contains(section) ? sections[section].contents(bytes.count) : nil }
+        symbolTable = (tables.count == 1 ? tables[0] : nil).flatMap { found in
+            place(found.section).flatMap { entries in place(found.names).map { (entries, $0) } }
+        }
+    }
+
+    /// Why nothing can be said of it; nil for an image as the linker makes them, with one section of each name, and one table of symbols.
+    var fault: String? {
+        var names: Set<String> = []
+        if let twice = sections.first(where: { !names.insert($0.name).inserted }) {
+            return "the image has several sections \(twice.name)"
+        }
+        return symbolTable == nil ? "the image does not have one table of symbols" : nil
     }
 
     private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64? {
@@ -95,7 +119,7 @@ package struct ELFImage {
     /// Where the entries of the symbol table are for which `isMeant` says so, and which section they are of can be told.
     private func symbols(where isMeant: (Int) -> Bool) -> [Int] {
         let entrySize = 24
-        guard let table = contents(of: ".symtab") else { return [] }
+        guard let table = symbolTable?.entries else { return [] }
         return stride(from: table.lowerBound, through: table.upperBound - entrySize, by: entrySize).filter(isMeant)
     }
 
@@ -110,24 +134,16 @@ package struct ELFImage {
 
     /// From where a symbol's name begins to the end of all names.
     private func bytesOfName(at entry: Int) -> ArraySlice<UInt8>? {
-        guard let strings = contents(of: ".strtab"), let start = Self.number(bytes, entry, 4), start < strings.count else {
+        guard let strings = symbolTable?.names, let start = Self.number(bytes, entry, 4), start < strings.count else {
             return nil
         }
         return bytes[(strings.lowerBound + Int(start))..<strings.upperBound]
     }
 
-    /// Where a section's bytes are, if they are in the file.
-    private func contents(of name: String) -> Range<Int>? {
-        guard let section = sections.first(where: { $0.name == name }), section.offset <= bytes.count,
-            section.size <= bytes.count - section.offset
-        else { return nil }
-        return section.offset..<section.offset + section.size
-    }
-
     /// The code: where it is when the image runs, and in the file.
     var text: (address: UInt64, size: Int, offset: Int)? {
-        contents(of: ".text").flatMap { place in
-            sections.first { $0.name == ".text" }.map { ($0.address, place.count, place.lowerBound) }
+        sections.first { $0.name == ".text" }.flatMap { section in
+            section.contents(bytes.count).map { (section.address, $0.count, $0.lowerBound) }
         }
     }
 

@@ -38,6 +38,8 @@ enum HarnessNames {
         ".auton", "auton.ktests", "auton.kbenches", "auton.inits", "auton.kfigures", "auton.kpanics", "_ktests", "_kbenches",
         "_kfigures", "_kpanics",
     ]
+    /// What the linker tells of an image, by which the gate finds the harness in it.
+    static let sectionsOfLinker = [".symtab", ".strtab", ".shstrtab"]
     /// The types of the tables' entries.
     static let entries: Set<String> = ["ktest", "kbench", "kfigure", "kpanic"]
     /// Functions that harness.h declares for the kernel to call, not to define.

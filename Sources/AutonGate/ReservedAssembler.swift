@@ -23,6 +23,11 @@ enum ReservedAssembler {
         }
         // It makes words of a string, which itself could be made of others.
         if isDirective && ["deftok", "ideftok"].contains(mnemonic) { add("makes words of a string", line[0]) }
+        if ["section", "segment"].contains(mnemonic),
+            let word = line.first(where: { HarnessNames.sectionsOfLinker.contains($0.text) })
+        {
+            add("names a section that is the linker's: \(word.text)", word)
+        }
         for text in data(line) { look(at: text, &found) }
         let isDefinition =
             isDirective && ["define", "xdefine", "idefine", "ixdefine", "macro", "imacro", "undef", "assign"].contains(mnemonic)

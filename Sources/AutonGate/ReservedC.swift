@@ -184,6 +184,8 @@ struct ReservedC {
             isAssembly || text == section || text.hasPrefix(".auton.")
         {
             add("touches the harness's tables: \"\(shown(text))\"", string)
+        } else if isAssembly, let section = HarnessNames.sectionsOfLinker.first(where: text.contains) {
+            add("names a section that is the linker's: \(section)", string)
         } else if let word = HarnessNames.words.first(where: text.contains) {
             add("has words that are the harness's: \"\(word)\"", string)
         } else if isAssembly {

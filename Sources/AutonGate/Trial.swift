@@ -45,11 +45,13 @@ extension Checklist {
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
         let sizes = elf?.sizes ?? []
         let changed = build.succeeded ? try await changed() : []
+        let fault = elf.map(\.fault) ?? "the image cannot be read"
         add(
-            CheckName.build, failure: build.succeeded ? changed.first.map { "it changes \(Text.path($0))" } : build.failure,
+            CheckName.build,
+            failure: build.succeeded ? changed.first.map { "it changes \(Text.path($0))" } ?? fault : build.failure,
             passed: sizes.isEmpty ? "" : "\(Text.grouped(sizes.reduce(0) { $0 + ($1.bytes >> 10) })) KiB",
             evidence: build.succeeded ? changed : build.diagnostics)
-        guard build.succeeded, changed.isEmpty else { return nil }
+        guard build.succeeded, changed.isEmpty, fault == nil else { return nil }
         let digest = try await Tools.digest(of: build.image)
         let isKnown = known?.image == digest
         let measure = { @Sendable in try await Measurement.take(of: build.image, seconds: limits.bootSeconds) }

@@ -32,6 +32,18 @@ import Testing
         #expect(ELFImage(try Files.read(try await Build.run(in: kernel.path).image))?.hasMultiboot2 == true)
     }
 
+    /// Symbols are the linker's: what a kernel brings by that name is not read in their place.
+    @Test(arguments: [(".symtab", "progbits"), (".symtab", "nobits"), (".strtab", "progbits"), (".shstrtab", "progbits")])
+    func aTableOfTheKernelsOwn(section: String, type: String) async throws {
+        #expect(try #require(ELFImage(try await Self.image())).fault == nil)
+        let text = "__asm__(\".section \(section),\\\"\\\",@\(type)\\n\\t.zero 24\\n\\t.text\");\n"
+        let kernel = try Temporary.kernel(["mm/x.c": text])
+        let build = try await Build.run(in: kernel.path)
+        let image = try #require(ELFImage(try Files.read(build.image)), "\(build.diagnostics)")
+        #expect(image.fault == "the image has several sections \(section)")
+        #expect(section != ".symtab" || image.address(of: "report_sent") == nil)
+    }
+
     /// Cut anywhere, or with any of its numbers another, it is read or refused and nothing worse.
     @Test func whatMisleads() async throws {
         let good = try await Self.image()

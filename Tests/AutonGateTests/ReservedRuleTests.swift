@@ -115,6 +115,21 @@ import Testing
         #expect(violations("tests/mm_a.c", code) == [])
     }
 
+    @Test(arguments: [
+        ("mm/a.c", #"__asm__(".section .symtab,\"\",@progbits\n\t.text");"#, ".symtab"),
+        ("mm/a.c", #"static int a[6] __attribute__((section(".strtab"), used));"#, ".strtab"),
+        ("boot/a.asm", "[section .shstrtab progbits]", ".shstrtab"), ("boot/a.asm", "\tSEGMENT .symtab", ".symtab"),
+    ])
+    func sectionsOfTheLinker(path: String, code: String, section: String) {
+        #expect(violations(path, code) == ["\(path): names a section that is the linker's: \(section) (line 1)"])
+    }
+
+    /// Who reads an image asks for them.
+    @Test func whoReadsAnImage() {
+        #expect(violations("boot/a.c", "bool f(const char *name) { return streq(name, \".symtab\"); }") == [])
+        #expect(violations("boot/a.asm", "name: db '.strtab', 0\n.symtab:\n\tjmp .symtab\n") == [])
+    }
+
     @Test func macrosOfTheHeadersAreKnown() throws {
         var found: Set<String> = []
         for directory in ["harness", "acceptance", "acceptance/boot", "acceptance/mm", "acceptance/sched"] {
