@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "findings.h"
+#include "prefixes.h"
 
 enum { PLACES = 1 << 16 };
 
@@ -236,12 +237,10 @@ static void block_executed(unsigned processor, void *data)
 /* How a block goes on after its last instruction, of which there may be a part only: that is executed by the next block. */
 static void classify(struct block *block, const uint8_t *bytes, size_t size)
 {
-	size_t i = 0, wanted = 0;
-	uint8_t next;
+	const size_t i = prefixes(bytes, size);
+	const uint8_t next = i + 1 < size ? bytes[i + 1] : 0;
+	size_t wanted = 0;
 
-	while (i + 1 < size && (bytes[i] == 0x66 || bytes[i] == 0xf2 || bytes[i] == 0xf3 || bytes[i] == 0x3e || bytes[i] >> 4 == 4))
-		i++;
-	next = i + 1 < size ? bytes[i + 1] : 0;
 	if (bytes[i] == 0xe8 || bytes[i] == 0xe9)
 		wanted = i + 5;
 	else if (bytes[i] == 0x0f && next >> 4 == 8)

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "prefixes.h"
 #include "qemu-plugin.h"
 
 /* proc(5)'s stat of the thread that the main loop is in, the process's first. */
@@ -39,7 +40,9 @@ static void halts(unsigned processor, void *data)
 /* `hlt`, and `mwait`, which to QEMU is the same. */
 static bool is_halt(const uint8_t *code, size_t size)
 {
-	return (size == 1 && code[0] == 0xf4) || (size == 3 && memcmp(code, "\x0f\x01\xc9", 3) == 0);
+	const size_t i = prefixes(code, size);
+
+	return (size - i == 1 && code[i] == 0xf4) || (size - i == 3 && memcmp(code + i, "\x0f\x01\xc9", 3) == 0);
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "prefixes.h"
 #include "qemu-plugin.h"
 #include "ranges.h"
 
@@ -114,10 +115,8 @@ static void was_called(unsigned processor, qemu_plugin_meminfo_t info, uint64_t 
 
 static void classify(struct block *block, const uint8_t *code, size_t size)
 {
-	size_t i = 0;
+	const size_t i = prefixes(code, size);
 
-	while (i + 1 < size && (code[i] == 0xf2 || code[i] == 0xf3 || code[i] == 0x66 || code[i] == 0x67 || code[i] >> 4 == 4))
-		i++;
 	block->then = code[i] == 0xfa ? OFF : code[i] == 0xfb ? ON : AS_BEFORE;
 	block->access = (code[i] & 0xf4) == 0xe4 ? (code[i] & 8 ? BY_RDX : BY_NUMBER) : (code[i] & 0xfc) == 0x6c ? BY_RDX : NONE;
 	block->port = block->access == BY_NUMBER && i + 1 < size ? code[i + 1] : 0;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "findings.h"
+#include "prefixes.h"
 #include "ranges.h"
 
 enum { PAGE = 4096, PLACES = 512, PROCESSORS = 256, PAGE_BITS = 57 - 12, STORE = 64 };
@@ -139,10 +140,8 @@ static size_t operation(const struct qemu_plugin_insn *insn, uint8_t bytes[3])
 {
 	const uint8_t *all = qemu_plugin_insn_data(insn);
 	const size_t size = qemu_plugin_insn_size(insn);
-	size_t i = 0;
+	const size_t i = prefixes(all, size);
 
-	while (i + 1 < size && (all[i] == 0xf0 || all[i] == 0x66 || all[i] == 0xf2 || all[i] == 0xf3 || all[i] >> 4 == 4))
-		i++;
 	memset(bytes, 0, 3);
 	memcpy(bytes, all + i, size - i < 3 ? size - i : 3);
 	return size - i;

@@ -5,7 +5,7 @@ import SystemPackage
 /// A plugin of QEMU's, compiled where it is needed, which costs a tenth of a second: once for a user, or in a process where nothing can be kept.
 actor QEMUPlugin {
     /// What of QEMU the plugins declare, and what they have in common.
-    static var headers: [FilePath] { ["qemu-plugin.h", "findings.h", "ranges.h"].map(Share.data) }
+    static var headers: [FilePath] { ["qemu-plugin.h", "findings.h", "prefixes.h", "ranges.h"].map(Share.data) }
 
     /// `FIRST+SIZE`, as plugins are told of a range (data/ranges.h).
     static func words(_ range: Range<UInt64>) -> String {

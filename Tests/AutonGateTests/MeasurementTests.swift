@@ -106,10 +106,12 @@ import Testing
         #expect(["end 2 1", "end 0 0", "end", ""].compactMap(seen) == [])
     }
 
-    /// However they are spelled.
-    @Test func whoUsesTheHarnessesPorts() async throws {
+    /// However they are spelled, and whatever stands before the instruction.
+    @Test(arguments: ["", ".byte 0x2e; ", ".byte 0x65, 0x66, 0x3e; "]) func whoUsesTheHarnessesPorts(prefixes: String)
+        async throws
+    {
         let read = { (port: String) in
-            "KTEST(zz, reads) { uint8_t b; __asm__ volatile(\"inb %1, %0\" : \"=a\"(b) : \"Nd\"((uint16_t)\(port))); }"
+            "KTEST(zz, reads) { uint8_t b; __asm__ volatile(\"\(prefixes)inb %1, %0\" : \"=a\"(b) : \"Nd\"((uint16_t)\(port))); }"
         }
         #expect(try await measure(read("sizeof(char[0x510]) - 0x4a0")).intrusion == nil)
         let intrusion = try await measure(read("1296.0 + 1")).intrusion
