@@ -11,6 +11,8 @@ package struct Change: Sendable {
     var headersOfTests: [[UInt8]] = []
     /// Words of the tests that are there before the change which its headers define as macros, and none did before: with a file that has each.
     var wordsOfTests: [String: String] = [:]
+    /// Those of them that tests call, or have as another macro.
+    var callsOfTests: Set<String> = []
     /// Bytes of all versions of all files, and whether that is more than is read.
     package var size = 0
     package var isTooLarge = false
@@ -88,18 +90,20 @@ package struct Change: Sendable {
             let some = sizes.keys.sorted().prefix(Self.largest / Self.largestFile)
             headersOfTests = try await Blobs.contents(of: Array(some), in: git).sorted { $0.key < $1.key }.map(\.value)
         }
-        wordsOfTests = try await Self.wordsOfTests(takenBy: files, base, in: git)
+        (wordsOfTests, callsOfTests) = try await Self.wordsOfTests(takenBy: files, base, in: git)
         self.size = size
         self.isTooLarge = isTooLarge
     }
 
-    private static func wordsOfTests(takenBy files: [ChangedFile], _ base: String, in git: Git) async throws -> [String: String] {
+    private static func wordsOfTests(takenBy files: [ChangedFile], _ base: String, in git: Git) async throws -> (
+        all: [String: String], calls: Set<String>
+    ) {
         let macros = { (source: CSource?) in
             Set((source?.macros ?? []).compactMap(\.words.first?.text))
         }
         let headers = files.filter { isHeader($0.path) && $0.status != .deleted && !Workspace.isProtected($0.path) }
         var new = Set(headers.flatMap { macros($0.newC).subtracting(macros($0.oldC)) })
-        if new.isEmpty { return [:] }
+        if new.isEmpty { return ([:], []) }
         // Those that were in another header.
         let define = "^[[:space:]]*#[[:space:]]*define[[:space:]]+[A-Za-z0-9_]+"
         let known = try await result(
@@ -107,22 +111,31 @@ package struct Change: Sendable {
         for line in String(decoding: known.bytes, as: UTF8.self).split(separator: "\n") {
             if let name = line.split(whereSeparator: \.isWhitespace).last { new.remove(String(name)) }
         }
-        if new.isEmpty { return [:] }
+        if new.isEmpty { return ([:], []) }
+        let definitions = Set(headers.flatMap { $0.newC?.macros ?? [] }.map(\.written))
         let grep =
             ["grep", "--no-color", "--null", "-I", "-l", "-w", "-F"] + new.sorted().flatMap { ["-e", $0] } + [
                 base, "--", "tests",
             ]
-        var found: [String: String] = [:]
+        var found: [String: String] = [:], calls: Set<String> = []
         for name in try await result(git, grep, orStatus: 1).bytes.split(separator: 0) {
             let file = String(decoding: name, as: UTF8.self)
             let text = try await result(git, ["cat-file", "blob", file])
             guard text.isWhole, text.bytes.count <= largestFile else { continue }
+            let source = CSource(text.bytes)
+            // A macro that the test has already may come from a header as it is.
+            let own = Set(source.macros.filter { definitions.contains($0.written) }.compactMap(\.words.first?.text))
+            calls.formUnion(source.macros.compactMap(\.words.first?.text).filter { new.contains($0) && !own.contains($0) })
             // Not in comments.
-            for word in CSource(text.bytes).pieces.joined() where word.kind == .identifier && new.contains(word.text) {
-                found[word.text] = String(file.dropFirst(base.count + 1))
+            for words in source.pieces {
+                for (index, word) in words.enumerated() where word.kind == .identifier && new.contains(word.text) {
+                    found[word.text] = String(file.dropFirst(base.count + 1))
+                    let isCall = words.dropFirst(index + 1).first?.isPunctuator("(") == true
+                    if isCall && !own.contains(word.text) { calls.insert(word.text) }
+                }
             }
         }
-        return found
+        return (found, calls)
     }
 
     /// Blobs by path, of the last commit that has the path.

@@ -24,7 +24,7 @@ package struct DisguiseRule: DiffRule {
                 Self.found(in: $0)
                     + (Change.isHeader(file.path)
                         ? Self.macros(of: functions, in: $0) + Self.promises(in: $0)
-                            + Self.taken(change.wordsOfTests, by: $0) : [])
+                            + Self.taken(change, by: $0) : [])
             }
             return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
         }
@@ -61,13 +61,15 @@ package struct DisguiseRule: DiffRule {
         return found
     }
 
-    /// What tests have by that name is no macro, or they would not have been built. One that stands for the same wherever it is could not
-    /// be declared there, or is only called otherwise: it takes one that goes by the line, by what it is called with, or by itself.
-    private static func taken(_ words: [String: String], by source: CSource) -> [Finding] {
+    /// What tests have by that name is no macro, or they would not have been built. What they call could be emptied by one, or be declared
+    /// by it as something else. Any other word that stands for the same wherever it is could not be declared there: it takes one that
+    /// goes by the line, by what it is called with, or by itself.
+    private static func taken(_ change: Change, by source: CSource) -> [Finding] {
         let undefined = undefined(in: source)
         return source.macros.compactMap { macro in
-            guard let name = macro.words.first, let place = words[name.text], !undefined.contains(name.text),
-                macro.words.dropFirst().contains(where: { [name.text, "__LINE__", "##"].contains($0.text) })
+            guard let name = macro.words.first, let place = change.wordsOfTests[name.text], !undefined.contains(name.text),
+                change.callsOfTests.contains(name.text)
+                    || macro.words.dropFirst().contains(where: { [name.text, "__LINE__", "##"].contains($0.text) })
             else { return nil }
             return Finding(what: "gives another meaning to \(name.text), which \(place) has", line: name.line)
         }

@@ -113,6 +113,27 @@ import Testing
         #expect(DisguiseRule().violations(in: try await ws.change(["lib/new.c": .write(macros)])) == [])
     }
 
+    /// What tests call is theirs, whatever a macro makes of it; one that they have may move to a header as it is.
+    @Test(arguments: [
+        ("#define well_formed(...) well_known __VA_OPT__(= true; static bool well_formed_really(__VA_ARGS__))\n", true),
+        ("#define PASTE(a, b) a##b\n#define well_formed(a) PASTE(well_, a)\n", true), ("#define well_formed(a) true\n", true),
+        ("#define check(a)\n", true), ("#define LENGTH(a) 0\n", true), ("#define LENGTH(a) (sizeof(a) / 8)\n", false),
+        ("#define other(a) true\n", false),
+    ])
+    func whatTestsCallAsAMacro(macro: String, isRefused: Bool) async throws {
+        let test = """
+            #ifndef LENGTH
+            #define LENGTH(a) (sizeof(a) / 8)
+            #endif
+            static bool well_formed(const struct map *map) { return map->length < LENGTH(map->all); }
+            static void each(const struct map *maps, bool (*check)(const struct map *)) { KASSERT(check(maps)); }
+            """
+        let ws = try await TestWorkspace(only: ["tests/mm_map.c": test, "harness/mem.c": ""])
+        let found = DisguiseRule().violations(in: try await ws.change(["include/mm.h": .write(macro)]))
+        #expect(found.contains { $0.contains("which tests/mm_map.c has") } == isRefused, "\(found)")
+        #expect(found.count == (isRefused ? 1 : 0))
+    }
+
     @Test func aPragmaThatMakesWeak() {
         #expect(
             violations("lib/a.c", "#pragma weak sum\n") == [
