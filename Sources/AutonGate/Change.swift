@@ -13,16 +13,17 @@ package struct Change: Sendable {
     var wordsOfTests: [String: String] = [:]
     /// Those of them that tests call, or have as another macro.
     var callsOfTests: Set<String> = []
-    /// Bytes of all versions of all files, and whether that is more than is read.
-    package var size = 0
-    package var isTooLarge = false
+    /// Why its files were not read, though they should be; nil if they were.
+    package var unread: String?
 
     /// Bytes of a file that are read; a larger one is no kernel source.
     package static let largestFile = 256 << 10
     /// Bytes of all files together that are read.
     package static let largest = 32 << 20
-    /// Larger files than these many are not left out of git's patch one by one.
-    private static let mostExclusions = 100
+    /// Larger files than these many are not left out of git's patch one by one, nor is one with a longer path.
+    private static let mostExclusions = 100, longestPath = 4096
+    /// Macros that headers may define anew, of which each is looked for in the tests, and bytes of a word.
+    static let mostMacros = 2000, longestWord = 255
 
     /// A change of a tree that has nothing else.
     package init(files: [ChangedFile]) { self.init(files: files, headers: Set(files.map(\.path).filter(Self.isIncluded))) }
@@ -37,8 +38,8 @@ package struct Change: Sendable {
 
     static func isHeader(_ path: String) -> Bool { [".h", ".def", ".inc"].contains(where: path.hasSuffix) }
 
-    /// Reads the change from `base` to `commit`. A change that is too large to be read is told, not thrown: who made it
-    /// is to be refused for it.
+    /// Reads the change from `base` to `commit`. A change that cannot be read as it is is told, not thrown: who made it is to be
+    /// refused for it.
     ///
     /// - Throws: `AutonError` with `.bug` if git says what it never should.
     package init(from base: String, to commit: String, in git: Git) async throws {
@@ -48,7 +49,7 @@ package struct Change: Sendable {
         let list = try await Self.result(git, tree + ["-z", "--raw", base, commit])
         guard list.isWhole else {
             self.init(files: [], headers: [])
-            isTooLarge = true
+            unread = "more files than are listed"
             return
         }
         let entries = try RawDiff.parse(list.bytes)
@@ -59,10 +60,10 @@ package struct Change: Sendable {
             return file
         }
         let read = files.indices.filter { files[$0].isReadable }
-        let size = files.reduce(0) { $0 + ($1.oldSize ?? 0) + ($1.newSize ?? 0) }
-        let excluded = files.filter { !$0.isReadable }.map { ":(exclude,top,literal)\($0.path)" }
-        let isTooLarge = read.reduce(0) { $0 + (files[$1].oldSize ?? 0) + (files[$1].newSize ?? 0) } > Self.largest
-        if !isTooLarge && !read.isEmpty && excluded.count <= Self.mostExclusions {
+        let size = read.reduce(0) { $0 + (files[$1].oldSize ?? 0) + (files[$1].newSize ?? 0) }
+        let large = files.filter { !$0.isReadable }.map(\.path), excluded = large.map { ":(exclude,top,literal)\($0)" }
+        var unread = read.isEmpty ? nil : Self.obstacle(size: size, large: large)
+        if unread == nil && !read.isEmpty {
             // As text whatever it is, so that no attribute can hide a line; without context, so that the hunk's lines are
             // the change.
             async let patch = Self.result(
@@ -90,14 +91,31 @@ package struct Change: Sendable {
             let some = sizes.keys.sorted().prefix(Self.largest / Self.largestFile)
             headersOfTests = try await Blobs.contents(of: Array(some), in: git).sorted { $0.key < $1.key }.map(\.value)
         }
-        (wordsOfTests, callsOfTests) = try await Self.wordsOfTests(takenBy: files, base, in: git)
-        self.size = size
-        self.isTooLarge = isTooLarge
+        if let words = try await Self.wordsOfTests(takenBy: files, base, in: git) {
+            (wordsOfTests, callsOfTests) = words
+        } else {
+            unread = "its headers define more than \(Self.mostMacros) macros anew"
+        }
+        self.unread = unread
     }
 
+    /// Why git cannot be asked for the lines of the change.
+    ///
+    /// - Parameters:
+    ///   - size: bytes of all versions of the files that are to be read.
+    ///   - large: paths of those that are not, since they are too large.
+    private static func obstacle(size: Int, large: [String]) -> String? {
+        if size > largest { return "\(size) bytes, the limit is \(largest)" }
+        if large.count > mostExclusions { return "\(large.count) files of it are larger than \(largestFile) bytes" }
+        // It cannot be named to git.
+        let unnamed = large.first { $0.utf8.count > longestPath || $0.unicodeScalars.contains("\u{fffd}") }
+        return unnamed.map { "a file of it is larger than \(largestFile) bytes, and has no plain name: \(Text.path($0))" }
+    }
+
+    /// Nil for more than there is time for.
     private static func wordsOfTests(takenBy files: [ChangedFile], _ base: String, in git: Git) async throws -> (
         all: [String: String], calls: Set<String>
-    ) {
+    )? {
         let macros = { (source: CSource?) in
             Set((source?.macros ?? []).compactMap(\.words.first?.text))
         }
@@ -111,6 +129,9 @@ package struct Change: Sendable {
         for line in String(decoding: known.bytes, as: UTF8.self).split(separator: "\n") {
             if let name = line.split(whereSeparator: \.isWhitespace).last { new.remove(String(name)) }
         }
+        // A longer word is refused, wherever it is.
+        new = new.filter { $0.utf8.count <= longestWord }
+        if new.count > mostMacros { return nil }
         if new.isEmpty { return ([:], []) }
         let definitions = Set(headers.flatMap { $0.newC?.macros ?? [] }.map(\.written))
         let grep =

@@ -7,8 +7,7 @@ package struct ContentRule: DiffRule {
     package init() {}
 
     package func violations(in change: Change) -> [String] {
-        let whole =
-            change.isTooLarge ? ["the change is too large to be read: \(change.size) bytes, the limit is \(Change.largest)"] : []
+        let whole = change.unread.map { ["the change is too large to be read: \($0)"] } ?? []
         return whole
             + change.files.filter { $0.status != .deleted && $0.newMode & 0o170000 == 0o100000 }.compactMap { file in
                 fault(of: file).map { "\(Text.path(file.path)): \($0)" }

@@ -24,7 +24,7 @@ extension Checklist {
         let count = change.files.count
         added = AddedTests(change)
         add(
-            CheckName.changes, failure: count == 0 && !change.isTooLarge ? "nothing is changed" : nil,
+            CheckName.changes, failure: count == 0 && change.unread == nil ? "nothing is changed" : nil,
             passed: Text.count(count, "file"))
         if paths == nil { skip(ScopeRule.name, because: "no task") }
         for rule in DiffRules.all(paths: paths) {

@@ -97,6 +97,9 @@ package struct DisguiseRule: DiffRule {
         if word.kind == .identifier && CompilerNames.isPart(word.text) {
             return Finding(what: "a name of the compiler's, or a part of one: \(word.text)", line: word.line)
         }
+        if word.kind == .identifier && word.text.utf8.count > Change.longestWord {
+            return Finding(what: "a word of more than \(Change.longestWord) letters", line: word.line)
+        }
         // What is inlined is another function than the one of that name, which others call.
         if ["gnu_inline", "__gnu_inline__"].contains(word.text) { return Finding(what: word.text, line: word.line) }
         // Another file's function of that name would take its place, a test's that of the kernel.

@@ -1,4 +1,5 @@
 import AutonKit
+import AutonMessages
 import SystemPackage
 import Testing
 
@@ -99,10 +100,39 @@ import Testing
             ("f\(number)", TestWorkspace.Edit.bytes(Array(repeating: UInt8(0x20 + number), count: Change.largestFile)))
         }
         let change = try await ws.change(Dictionary(uniqueKeysWithValues: edits))
-        #expect(change.isTooLarge && change.files.count == count)
+        #expect(change.files.count == count)
         #expect(
             ContentRule().violations(in: change).first
-                == "the change is too large to be read: \(change.size) bytes, the limit is \(Change.largest)")
+                == "the change is too large to be read: \(count * Change.largestFile) bytes, the limit is \(Change.largest)")
+    }
+
+    /// What cannot be asked of git is no reason to stop, but to refuse.
+    @Test func aLargeFileWhoseNameIsNoText() async throws {
+        let ws = try await TestWorkspace(only: ["a.c": "old\n"])
+        let large = Array(repeating: UInt8(ascii: "x"), count: Change.largestFile + 1)
+        let commit = try await ws.commit(["a.c": .write("new\n"), "x.txt": .bytes(large)])
+        let named = try await ws.git.run("ls-tree", commit).replacing("x.txt", with: #""x\377.txt""#)
+        let tree = try await ws.git.run("mktree", input: named + "\n")
+        let renamed = try await ws.git.run("commit-tree", "-m", "x", tree)
+        let judgement = try await Gate.judgeDiff(commit: renamed, base: ws.workspace.main(), paths: nil, in: ws.git)
+        let failed = judgement.checks.filter { $0.status == .failed }.map(\.name)
+        #expect(failed == [FilesRule.name, ContentRule.name])
+    }
+
+    /// Each is looked for in the tests.
+    @Test(arguments: [
+        ("#define \(String(repeating: "A", count: 140_000)) 1\n", "disguise: include/a.h: a word of more than 255 letters"),
+        (
+            (0...Change.mostMacros).map { "#define A\($0) 1\n" }.joined(),
+            "content: the change is too large to be read: its headers define more than 2000 macros anew"
+        ),
+    ])
+    func macrosThatAreTooLongOrTooMany(text: String, what: String) async throws {
+        let ws = try await TestWorkspace(only: ["tests/a.c": "int a;\n", "harness/mem.c": ""])
+        let commit = try await ws.commit(["include/a.h": .write(text)])
+        let judgement = try await Gate.judgeDiff(commit: commit, base: ws.workspace.main(), paths: nil, in: ws.git)
+        let found = judgement.checks.filter { $0.status == .failed }.map { "\($0.name): \($0.evidence.first ?? "")" }
+        #expect(found.count == 1 && found.first?.hasPrefix(what) == true, "\(found.map { $0.prefix(200) })")
     }
 
     /// What the repository's own configuration says of diffs has no part in it.
