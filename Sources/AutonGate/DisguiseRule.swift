@@ -26,7 +26,9 @@ package struct DisguiseRule: DiffRule {
                         ? Self.macros(of: functions, in: $0) + Self.promises(in: $0)
                             + Self.taken(change, by: $0) : [])
             }
-            return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file)).map { "\(file.path): \($0)" }
+            return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file).prefix(SourceFindings.most)).map {
+                "\(file.path): \($0)"
+            }
         }
     }
 
@@ -182,7 +184,7 @@ package struct DisguiseRule: DiffRule {
             return Finding(what: "%\(words[1])", line: line[0].line)
         }
         if let word = joint(in: line, first: words[0]) {
-            return Finding(what: "makes a name of parts: \(line.spelling)", line: word.line)
+            return Finding(what: "makes a name of parts: \(line.quoted)", line: word.line)
         }
         for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "warning"
         {

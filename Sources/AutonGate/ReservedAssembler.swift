@@ -18,8 +18,9 @@ enum ReservedAssembler {
                 add("includes what is no source for nasm: \(path)", line[0])
             }
         }
-        for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "map" {
-            add("lets the assembler write a file: \(line.spelling)", word)
+        let isMap = { (bracket: Token, word: Token) in bracket.isPunctuator("[") && word.text.lowercased() == "map" }
+        if let (_, word) = zip(line, line.dropFirst()).first(where: isMap) {
+            add("lets the assembler write a file: \(line.quoted)", word)
         }
         // It makes words of a string, which itself could be made of others.
         if isDirective && ["deftok", "ideftok"].contains(mnemonic) { add("makes words of a string", line[0]) }
@@ -31,7 +32,7 @@ enum ReservedAssembler {
         for text in data(line) { look(at: text, &found) }
         let isDefinition =
             isDirective && ["define", "xdefine", "idefine", "ixdefine", "macro", "imacro", "undef", "assign"].contains(mnemonic)
-        var beside: [String] = []
+        var beside: [String] = [], readsFile = false
         for (index, word) in line.enumerated() {
             switch word.kind {
             case .identifier, .number:
@@ -49,8 +50,9 @@ enum ReservedAssembler {
                 }
                 beside = beside.suffix(3) + [name]
                 // Wherever it stands, behind a label or in a macro, whole or as parts that one could join.
-                if beside.indices.contains(where: { beside[$0...].joined().lowercased() == "incbin" }) {
-                    add("lets the assembler read a file: \(line.spelling)", word)
+                if !readsFile, beside.indices.contains(where: { beside[$0...].joined().lowercased() == "incbin" }) {
+                    add("lets the assembler read a file: \(line.quoted)", word)
+                    readsFile = true
                 }
                 for start in 0..<max(0, beside.count - 1) {
                     if let joined = HarnessNames.pasted(beside[start...]), joined.hasSuffix(name) {

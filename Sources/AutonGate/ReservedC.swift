@@ -27,35 +27,32 @@ struct ReservedC {
 
     /// `#define READ(code) ({ … __asm__ volatile(code : …) … })`, and those that call such a one with a word of theirs.
     private static func assembling(_ source: CSource) -> Set<String> {
-        let macros = source.macros.filter {
-            $0.words.count > 1 && $0.words[1].isPunctuator("(") && $0.words[1].isTight
+        // Who calls a macro with a word of theirs, by its name.
+        var callers: [String: [String]] = [:], waiting: [String] = []
+        for macro in source.macros {
+            guard macro.words.count > 1, macro.words[1].isPunctuator("("), macro.words[1].isTight else { continue }
+            let name = macro.words[0].text, words = macro.words.dropFirst(2)
+            for open in words.indices.dropFirst() where words[open].isPunctuator("(") {
+                let between = words[..<open].suffix(3).reversed().prefix { !$0.isAsm }
+                let isAssembly =
+                    between.count < min(3, open - words.startIndex) && between.allSatisfy { qualifiers.contains($0.text) }
+                if isAssembly && handsOn(words[(open + 1)...], upToColon: true) { waiting.append(name) }
+                if handsOn(words[(open + 1)...], upToColon: false) { callers[words[open - 1].text, default: []].append(name) }
+            }
         }
         var found: Set<String> = []
-        while true {
-            let more = macros.filter { macro in
-                !found.contains(macro.words[0].text)
-                    && !templates(in: Array(macro.words.dropFirst(2)), of: found).allSatisfy { $0.kind == .string }
-            }
-            if more.isEmpty { return found }
-            found.formUnion(more.map(\.words[0].text))
+        while let name = waiting.popLast() {
+            if found.insert(name).inserted { waiting += callers[name] ?? [] }
         }
+        return found
     }
 
-    /// The words that stand where the assembler's text does.
-    private static func templates(in words: [Token], of macros: Set<String>) -> [Token] {
-        words.indices.filter { words[$0].isPunctuator("(") && $0 > 0 }.flatMap { open -> [Token] in
-            let isCall = macros.contains(words[open - 1].text)
-            let between = words[..<open].suffix(3).reversed().prefix { !$0.isAsm }
-            let isAssembly = between.count < min(3, open) && between.allSatisfy { qualifiers.contains($0.text) }
-            guard isCall || isAssembly else { return [] }
-            var depth = 0
-            return Array(
-                words[(open + 1)...].prefix { word in
-                    if word.isPunctuator("(") { depth += 1 }
-                    if word.isPunctuator(")") { depth -= 1 }
-                    return depth >= 0 && (isCall || !(depth == 0 && word.isPunctuator(":")))
-                })
-        }
+    /// Whether what stands in a parenthesis, which these words begin behind, is more than a string.
+    ///
+    /// - Parameter upToColon: or what stands before the assembler's operands.
+    private static func handsOn(_ words: ArraySlice<Token>, upToColon: Bool) -> Bool {
+        guard let word = words.first(where: { $0.kind != .string }) else { return false }
+        return !word.isPunctuator(")") && !(upToColon && word.isPunctuator(":"))
     }
 
     private static let qualifiers: Set<String> = ["volatile", "__volatile__", "__volatile", "goto", "inline", "__inline__"]

@@ -31,6 +31,11 @@ struct Token: Sendable, Equatable {
 }
 
 extension Sequence<Token> {
+    /// How that begins, as much of it as is quoted.
+    var quoted: String { String(prefix(Self.mostQuoted).spelling.unicodeScalars.prefix(Self.mostQuoted)) }
+
+    private static var mostQuoted: Int { 60 }
+
     /// The words on one line, with space between them only where C reads better so.
     var spelling: String {
         var text = "", last = ""

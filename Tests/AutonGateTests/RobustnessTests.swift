@@ -44,6 +44,28 @@ import Testing
         }
     }
 
+    /// What is found is told in little, however long a line is and however often it is there.
+    @Test(arguments: [
+        ("boot/a.asm", "incbin "), ("boot/a.asm", "[map "), ("boot/a.asm", "report_text "), ("mm/a.c", "report_text "),
+        ("mm/a.c", "__asm__(\".incbin\");"), ("mm/a.c", "\u{b}\n"),
+    ])
+    func longLines(path: String, piece: String) {
+        let file = ChangedFile.made(path, to: String(repeating: piece, count: Change.largestFile / piece.utf8.count))
+        for rule in DiffRules.all(paths: nil) {
+            let found = rule.violations(in: file)
+            #expect(found.count <= 2 * SourceFindings.most && found.allSatisfy { $0.utf8.count < 400 }, "\(found.prefix(1))")
+        }
+        #expect(DiffRules.all(paths: nil).contains { !$0.violations(in: file).isEmpty })
+    }
+
+    /// Macros that hand on to one another what goes to the assembler, as many as a file has room for.
+    @Test(.timeLimit(.minutes(1))) func aChainOfMacros() {
+        let chain = (1..<11_000).map { "#define b\($0)(x)b\($0 - 1)(x)\n" }.joined()
+        let call = "void f(void) { b10999(\"call report_end\"); }\n"
+        let file = ChangedFile.made("mm/a.c", to: "#define b0(x)__asm__(x)\n" + chain + call)
+        #expect(ReservedRule().violations(in: file).map { $0.contains("names report_end of the harness in assembly") } == [true])
+    }
+
     /// Deep and long input neither overflows a stack nor takes for ever.
     @Test(arguments: [
         "(", "{", "[", "-", "~", "!", "*", "+1", "0x2f8 ? ", "#if 1\n", "a = ", "f(", "a ## ", "\"x\" ", "0x2f8 + ", "<:",
