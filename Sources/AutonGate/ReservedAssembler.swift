@@ -23,7 +23,7 @@ enum ReservedAssembler {
             add("lets the assembler write a file: \(line.quoted)", word)
         }
         // It makes words of a string, which itself could be made of others.
-        if isDirective && ["deftok", "ideftok"].contains(mnemonic) { add("makes words of a string", line[0]) }
+        if isDirective && ["deftok", "ideftok"].contains(mnemonic) || hasTok(line) { add("makes words of a string", line[0]) }
         if ["section", "segment"].contains(mnemonic),
             let word = line.first(where: { HarnessNames.sectionsOfLinker.contains($0.text) })
         {
@@ -73,6 +73,12 @@ enum ReservedAssembler {
             }
         }
         return found
+    }
+
+    /// Whether it calls nasm's function `%tok`, which `%{tok}` is too.
+    private static func hasTok(_ line: [Token]) -> Bool {
+        let words = line.filter { !$0.isPunctuator("{") }
+        return zip(words, words.dropFirst()).contains { $0.isPunctuator("%") && $1.text.lowercased() == "tok" }
     }
 
     /// The text that stands together in what the line lays down: `db "KTAP ", 'version', 0x20`.

@@ -10,7 +10,9 @@ struct ReservedC {
     init(_ source: CSource, path: String) {
         isTest = path.hasPrefix("tests/")
         assembling = Self.assembling(source)
-        own = Set(source.units.filter(source.isStatic).map(\.name)).subtracting(HarnessNames.tables)
+        let leftOut = source.leftOut
+        let isThere = { (unit: CUnit) in !unit.words.contains(where: leftOut.contains) }
+        own = Set(source.units.filter { source.isStatic($0) && isThere($0) }.map(\.name)).subtracting(HarnessNames.tables)
         for unit in source.units where unit.kind == .function { defined(unit, source) }
         for directive in source.directives { look(at: directive) }
         for (number, piece) in source.pieces.enumerated() { look(at: piece, isCode: number == 0) }

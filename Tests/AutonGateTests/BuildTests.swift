@@ -47,6 +47,15 @@ import Testing
                 == result.diagnostics.filter { $0.contains(" note: ") }.count)
     }
 
+    /// However a rule was got past: the symbols tell.
+    @Test(arguments: ["extern report_text\ndq report_text\n", "common report_bytes 256\n"])
+    func whatIsPrivateToTheHarness(code: String) async throws {
+        let kernel = try Temporary.kernel(["mm/x.asm": code])
+        let result = try await Build.run(in: kernel.path)
+        #expect(!result.succeeded)
+        #expect(result.diagnostics.contains { $0.contains("these use what is private to the harness") }, "\(result.diagnostics)")
+    }
+
     @Test func anotherMakefileIsNotTaken() async throws {
         let kernel = try Temporary.kernel(["GNUmakefile": "all:\n\tmkdir -p build; echo forged >build/kernel.elf\n"])
         let image = try await Build.run(in: kernel.path).image

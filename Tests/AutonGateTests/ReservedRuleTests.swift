@@ -253,14 +253,22 @@ import Testing
         "%define harness_run x",
         "label: incbin \"x\"", "l incbin \"x\"", "times 1 INCBIN \"x\"", "%define X incbin", "\tincb\\\nin \"x\"",
         "inc\\\r\nbin \"x\"",
-        "%define X inc %+ bin", "%deftok X \"incbin\"", "q inc, bin", "; a \\ \nincbin \"x\"",
+        "%define X inc %+ bin", "%deftok X \"incbin\"", "%tok(%strcat('inc', 'bin')) 'x'", "q inc, bin", "; a \\ \nincbin \"x\"",
         "%define F \"x\"\n%include F", "%inc\\\nlude \"/etc/passwd\"", "%include \"../../etc/passwd\"",
         "%include \"lib/data.txt\"", "%deftok word text", "%depend \"/etc/passwd\"",
         "db 'KTAP ', 'version 1'", "db \"KTAP\", 0x20, `version 1`", "dw 'KT', 'AP', ' v', 'er', 'si', 'on'",
-        "db 'opt/',97,'uton/nonce'",
+        "db 'opt/',97,'uton/nonce'", "section %Tok('text')", "common %[%{tok}('a')] 8",
     ])
     func namesInAssembly(code: String) {
         #expect(violations("boot/a.asm", code) != [])
+    }
+
+    /// What is left out is nobody's own.
+    @Test func ownNamesThatAreNotThere() {
+        let own = "static void report_usage(void) { }\n", call = "void f(void) { report_usage(); }"
+        #expect(violations("lib/a.c", own + call) == [])
+        #expect(violations("lib/a.c", "#if 0\n" + own + "#endif\n" + call).count == 2)
+        #expect(violations("lib/a.c", "static\n#if 0\nvoid report_usage(void) { }\n#endif\nint a;\n" + call).count == 2)
     }
 
     @Test func whereAndWhat() {
