@@ -6,12 +6,13 @@ import AutonKit
 package struct DisguiseRule: DiffRule {
     package static let name = "disguise"
 
-    private static let keywords: Set<String> = [
+    /// Words that no macro is.
+    static let keywords: Set<String> = [
         "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for",
         "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
         "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "_Bool", "_Generic", "_Noreturn", "_Static_assert",
-        "bool", "true", "false", "asm", "__asm__", "__attribute__", "__FILE__", "__LINE__", "uint8_t", "uint16_t", "uint32_t",
-        "uint64_t", "size_t",
+        "bool", "true", "false", "asm", "__asm", "__asm__", "__attribute__", "__volatile__", "typeof", "__typeof__", "_Alignof",
+        "__FILE__", "__LINE__", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "size_t",
     ]
 
     package init() {}
@@ -91,14 +92,14 @@ package struct DisguiseRule: DiffRule {
 
     private static func found(in source: CSource) -> [Finding] {
         source.disguises.map { Finding(what: $0.what, line: $0.line) } + source.directives.flatMap(found)
+            + CompilerNames.refused(in: source).map {
+                Finding(what: "a name of the compiler's, or a part of one: \($0.text)", line: $0.line)
+            }
             + source.pieces.flatMap { $0.compactMap(found) }
     }
 
     private static func found(in word: Token) -> Finding? {
         if word.isIdentifier("_Pragma") || word.isIdentifier("__pragma") { return Finding(what: word.text, line: word.line) }
-        if word.kind == .identifier && CompilerNames.isPart(word.text) {
-            return Finding(what: "a name of the compiler's, or a part of one: \(word.text)", line: word.line)
-        }
         if word.kind == .identifier && word.text.utf8.count > Change.longestWord {
             return Finding(what: "a word of more than \(Change.longestWord) letters", line: word.line)
         }

@@ -75,7 +75,9 @@ enum HarnessNames {
     static func isOfCompilersHeaders(_ name: String) -> Bool {
         if ["NULL", "offsetof", "bool", "true", "false", "__bool_true_false_are_defined"].contains(name) { return true }
         if let end = ["_MAX", "_MIN", "_WIDTH", "_C", "_t"].first(where: name.hasSuffix), isOfTypes(name.dropLast(end.count)) {
-            return true
+            // Of these no header of C11 has anything else.
+            let hasLimitsOnly = ["CHAR", "SHRT", "LONG", "LLONG"].contains(where: name.hasPrefix)
+            return ["_MAX", "_MIN"].contains(end) || !hasLimitsOnly
         }
         // What guards them.
         return name.hasPrefix("_")

@@ -67,6 +67,13 @@ import Testing
         ("char *a = __TIMESTAMP__;", "a name of the compiler's, or a part of one: __TIMESTAMP__"),
         ("#define EXISTS __has_include", "a name of the compiler's, or a part of one: __has_include"),
         ("int a = JOIN(_, _start_ktests);", "a name of the compiler's, or a part of one: _"),
+        ("int a = CALL((__h, as_include));", "a name of the compiler's, or a part of one: __h"),
+        ("int a = DEFER(JOIN)(__w, eak__);", "a name of the compiler's, or a part of one: __w"),
+        ("#define FIRST __f", "a name of the compiler's, or a part of one: __f"),
+        ("#define FIRST __f NOTHING", "a name of the compiler's, or a part of one: __f"),
+        ("#define A(b) __f##b", "a name of the compiler's, or a part of one: __f"),
+        ("#if JOIN(__h, x)\n#endif", "a name of the compiler's, or a part of one: __h"),
+        ("#define SHRT_MAX 7", "gives another meaning to SHRT_MAX"),
     ])
     func disguises(code: String, what: String) {
         let found = violations("lib/a.c", "int first;\n" + code + "\n")
@@ -84,6 +91,9 @@ import Testing
             #define __packed __attribute__((packed))
             #define AT(field, at) _Static_assert(offsetof(struct a, field) == (at), #field)
             AT(length, 8);
+            #define min(a, b) ({ __typeof__(a) __a = (a); __typeof__(b) __b = (b); __a < __b ? __a : __b; })
+            #define put(__s) ({ __asm__ volatile("nop" : : "r"(__s)); uint64_t __w[] = {1}; if (__w) (__w)[0] = sizeof(__w); })
+            #define CHAR_WIDTH 8
             #define read_cr(n) ({ uint64_t v_; __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v_)); v_; })
             #endif
             """
