@@ -1,3 +1,5 @@
+import AutonKit
+
 /// One line of a KTAP stream: what it says, and at which level of nesting.
 ///
 /// KTAP lets unknown lines pass. So does this, but for lines that begin as one that counts and are none: those must
@@ -11,7 +13,7 @@ struct KTAPLine: Equatable {
         case result(Result)
         /// `Bail out! WHY`, TAP's way to say that all is over.
         case bailOut(String)
-        /// `# run NAME`, ours: the test begins.
+        /// `# run SUITE.NAME`, ours: the test begins.
         case run(String)
         /// `# auton nonce HEX`, ours: the report begins.
         case nonce(String)
@@ -92,7 +94,7 @@ struct KTAPLine: Equatable {
 
     /// What of the harness's own words is there; nil if it is anybody's comment.
     private static func ourComment(_ text: String) -> Content? {
-        if let name = text.dropping("run ") { return .run(name) }
+        if let name = text.dropping("run "), isName(name) { return .run(name) }
         if let why = text.dropping("panic: ") { return .panic(shown(why)) }
         if let why = text.dropping("harness: ") { return .refusal(shown(why)) }
         if let frames = text.dropping("trace ") {
@@ -106,6 +108,13 @@ struct KTAPLine: Equatable {
             let passed = number(words[2]), let failed = number(words[4]), let skipped = number(words[6])
         else { return .malformed("an end line without its counts") }
         return .end(nonce: String(words[0]), passed: passed, failed: failed, skipped: skipped)
+    }
+
+    /// Whether it is the name of a test or benchmark, and not what a test says of a run: `lib.sum`, not `queue 5`.
+    static func isName(_ text: String) -> Bool {
+        let words = text.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        let isWord = { (byte: UInt8) in byte.isLetterOrDigit || byte == UInt8(ascii: "_") }
+        return words.count == 2 && words.allSatisfy { !$0.isEmpty && $0.allSatisfy(isWord) }
     }
 
     /// `1..N`, and a comment if there is one: `1..0 # SKIP no tests`.

@@ -85,7 +85,7 @@ struct Witness: Sendable {
     /// The test or benchmark that the line says is called now.
     private static func begun(_ line: String) -> (name: String, symbol: String)? {
         for (prefix, macro) in [("# run ", "ktest_"), ("# bench ", "kbench_")] {
-            if let name = line.dropping(prefix), !name.contains(" "), let dot = name.firstIndex(of: ".") {
+            if let name = line.dropping(prefix), KTAPLine.isName(name), let dot = name.firstIndex(of: ".") {
                 return (name, macro + name[..<dot] + "__" + name[name.index(after: dot)...])
             }
         }

@@ -115,8 +115,8 @@ import Testing
     private static let bytes: [UInt8] = Array("\n\r\0\t #0123456789-.aAkKoO\u{1b}\u{7f}\\".utf8) + [0x80, 0xc3, 0xe2, 0xff]
 
     private static let lines = [
-        "ok 1 a", "ok 1 a", "ok 2 b", "not ok 1 a", "not ok 2 b", "ok 2 a", "ok 1 a # SKIP", "ok 2 b # todo", "# run a",
-        "# run b", "1..1",
+        "ok 1 a", "ok 1 a", "ok 2 b", "not ok 1 a", "not ok 2 b", "ok 2 a", "ok 1 a # SKIP", "ok 2 b # todo", "# run s.a",
+        "# run s.b", "ok 1 s.a", "ok 2 s.b", "ok 1 s.a # SKIP", "not ok 2 s.b", "# run a", "# run s.a 5", "1..1",
         "KTAP version 1", "TAP version 14", "  KTAP version 1", "  1..1", "  1..2", "  ok 1 x", "  ok 2 y", "  not ok 1 x",
         "    KTAP version 1",
         "    1..1", "    ok 1 z", "    not ok 1 z", " ok 1 a", "\tok 1 a", "   not ok 1 x", "ok -1 a",

@@ -17,7 +17,8 @@ struct KTAPOracle {
     private nonisolated(unsafe) static let suspicious = expression(
         "^[ \t]*(ok (0|[1-9][0-9]{0,17})( |$)|1\\.\\.(0|[1-9][0-9]{0,17})( *$| +#)|not ok( |$)|KTAP version |TAP version |[Bb][Aa][Ii][Ll] [Oo][Uu][Tt]!)"
     )
-    private nonisolated(unsafe) static let ours = expression("^# (run |auton nonce |auton end |harness: )")
+    private nonisolated(unsafe) static let ours = expression(
+        "^# (run [A-Za-z0-9_]+\\.[A-Za-z0-9_]+$|auton nonce |auton end |harness: )")
     private nonisolated(unsafe) static let assertion = expression("^# .*:[0-9]+: KASSERT")
     private nonisolated(unsafe) static let good = expression(
         "^(  )*(ok [0-9]|not ok (0|[1-9][0-9]{0,17})( |$)|KTAP version |TAP version |1\\.\\.[0-9])|^# ")

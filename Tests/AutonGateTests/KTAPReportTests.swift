@@ -143,6 +143,19 @@ import Testing
         #expect(report.tests.first { $0.name == "boot.a" }?.outcome == .missing)
     }
 
+    /// What a test says of a run begins none, in the report or for who looks on.
+    @Test(arguments: ["# run queue 5", "# run boot.b 5", "# run", "# run it", "# run a.b.c", "# run 1,5"])
+    func aNoteThatIsCalledRunIsNone(line: String) {
+        let report = report(Self.whole.flatMap { $0 == "# run boot.b" ? [$0, line] : [$0] })
+        #expect(report.problems == [])
+        let said = report.tests.map { $0.diagnostics.filter { $0.hasPrefix("run") } }
+        #expect(said == [[], [String(line.dropFirst(2))], []])
+        let witness = Witness(functions: ["ktest_lib__a": 0x7000])
+        let text = "# run lib.a\n", rest = "\(line)\nok 1 lib.a\n"
+        let events = text.utf8.map(Witness.Event.sent) + [.called(0x7000)] + rest.utf8.map(Witness.Event.sent)
+        #expect(witness.origin(of: Array((text + rest).utf8), events) == .harness)
+    }
+
     @Test func aPanicSaysWhy() {
         #expect(report(Self.whole.prefix(6) + ["# panic: out of frames"]).panic == "out of frames")
     }
@@ -170,9 +183,11 @@ import Testing
         #expect(report.tests.first?.outcome == outcome)
     }
 
-    private func nested(_ lines: [String], parent: String = "ok 1 mm") -> KTAPReport {
+    private func nested(_ lines: [String], parent: String = "ok 1 mm.all") -> KTAPReport {
         report(
-            ["KTAP version 1", "1..1", "# auton nonce ab", "# run mm"] + lines + [parent, "# auton end ab pass 1 fail 0 skip 0"])
+            ["KTAP version 1", "1..1", "# auton nonce ab", "# run mm.all"] + lines + [
+                parent, "# auton end ab pass 1 fail 0 skip 0",
+            ])
     }
 
     @Test func subtestsOfSubtests() {
@@ -181,7 +196,7 @@ import Testing
             "  ok 1 a", "  ok 2 b",
         ])
         #expect(report.problems == [])
-        #expect(report.tests == [TestResult(name: "mm", outcome: .ok)])
+        #expect(report.tests == [TestResult(name: "mm.all", outcome: .ok)])
     }
 
     @Test func aParentFailsWithItsChild() {
@@ -190,7 +205,7 @@ import Testing
             "  ok 2 y",
         ])
         #expect(report.problems == [])
-        #expect(report.tests == [TestResult(name: "mm", outcome: .notOk, diagnostics: ["why", "subtests failed: y"])])
+        #expect(report.tests == [TestResult(name: "mm.all", outcome: .notOk, diagnostics: ["why", "subtests failed: y"])])
     }
 
     @Test(arguments: [
