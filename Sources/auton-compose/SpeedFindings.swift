@@ -142,7 +142,7 @@ struct SpeedFindings: Sendable {
 
     /// Figures that are more than the base's and what each part adds to them.
     private func larger() -> [Finding] {
-        let homes = Dictionary(uniqueKeysWithValues: Self.homesOfFigures(survey))
+        let homes = Self.homesOfFigures(survey)
         return Self.sums(survey).compactMap { sum in
             // Sections end on pages; of what is counted in pages there may be a table more on each level.
             let tolerance = Tolerance(share: share, floor: sum.name.hasPrefix("image.") ? 4096 : 4)
@@ -160,13 +160,14 @@ struct SpeedFindings: Sendable {
         }
     }
 
-    private static func homesOfFigures(_ survey: Survey) -> [(String, Survey.Home)] {
-        survey.homes(among: survey.assembly.parts, of: { $0.figures.map(\.name) }).map { ($0.name, $0.home) }
+    private static func homesOfFigures(_ survey: Survey) -> [String: Survey.Home] {
+        let homes = survey.homes(among: survey.assembly.parts, of: { $0.figures.map(\.name) })
+        return Dictionary(uniqueKeysWithValues: homes.map { ($0.name, $0.home) })
     }
 
     /// Of all figures that the whole has, and the base or a part.
     static func sums(_ survey: Survey) -> [Composition.Sum] {
-        let homes = Dictionary(uniqueKeysWithValues: homesOfFigures(survey))
+        let homes = homesOfFigures(survey)
         return survey.combined.figures.compactMap { figure in
             guard let home = homes[figure.name],
                 let expected = survey.expected(of: survey.assembly.parts, home: home, { $0.figure(figure.name) })
