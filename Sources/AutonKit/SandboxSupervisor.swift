@@ -109,6 +109,9 @@ final class SandboxSupervisor: Sendable {
             socket.close()
             errors.close()
         }
+        // To Linux a process's niceness is its first thread's alone; the child has that of the thread which starts it: ours.
+        let process = __priority_which_t(PRIO_PROCESS.rawValue)
+        setpriority(process, 0, getpriority(process, id_t(getpid())))
         var actions = posix_spawn_file_actions_t(), attributes = posix_spawnattr_t()
         posix_spawn_file_actions_init(&actions)
         posix_spawnattr_init(&attributes)
@@ -119,8 +122,8 @@ final class SandboxSupervisor: Sendable {
         posix_spawn_file_actions_adddup2(&actions, socket.number, STDIN_FILENO)
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, errors.number, STDERR_FILENO)
-        // Not in our terminal's group: an interrupt there is for us, and ends it with us.
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        // Not in our terminal's session: an interrupt there is for us, and ends it with us.
+        posix_spawnattr_setflags(&attributes, auton_spawn_session)
         var arguments = words.map { strdup($0) } + [nil]
         var variables =
             (directory == nil ? Command.plainEnvironment : environment).map { strdup("\($0.key)=\($0.value)") } + [nil]

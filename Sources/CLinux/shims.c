@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -35,3 +36,5 @@ int auton_processor(unsigned number) {
     for (int processor = 0;; processor++)
         if (CPU_ISSET(processor, &allowed) && number-- == 0) return processor;
 }
+
+const short auton_spawn_session = POSIX_SPAWN_SETSID;

@@ -63,15 +63,8 @@ struct AutonAgent: SuiteCommand {
             if let role, let named = Role(rawValue: role.rawValue) { task.role = named }
             let part = role == .reviewer ? .reviewer : TeamRole(task.role)
             // What agents try waits for the gate, on which everybody waits; testers' experiments, of which there are many, for the others'.
-            // Linux has a niceness for each thread; new ones have that of whoever makes them.
-            let process = __priority_which_t(PRIO_PROCESS.rawValue)
-            let niceness = max(getpriority(process, 0), part == .tester ? 10 : 5)
-            // Until none is left: another may have made one meanwhile.
-            while case let eager = try Files.list("/proc/self/task").compactMap({ id_t($0) }).filter({
-                getpriority(process, $0) < niceness
-            }), !eager.isEmpty {
-                for thread in eager { setpriority(process, thread, niceness) }
-            }
+            let process = __priority_which_t(PRIO_PROCESS.rawValue), us = id_t(getpid())
+            setpriority(process, us, max(getpriority(process, us), part == .tester ? 10 : 5))
             let agent = Agent(
                 mailbox: mailbox, workspace: try settings.openWorkspace(), options: try options.choice(settings),
                 maxTurns: turns ?? settings.roles[part].turns, maxAttempts: settings.team.attempts)

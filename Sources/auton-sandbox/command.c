@@ -39,18 +39,14 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-/// In the child: has a third of the processor time that it had beside others, and does not interrupt them when it wakes. Where the kernel schedules
-/// sessions it is ours that must be told, which it takes from one every tenth of a second only (sched(7), autogroup). It does without
+/// In the child: has a third of the processor time that it had beside others, and does not interrupt them when it wakes. It does without
 /// what is not to be had.
 static void give_way(void) {
-    enum { NICENESS = 5 };
-    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICENESS);
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + 5);
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     // Whoever changed its user has no files there until it has become another program.
     prctl(PR_SET_DUMPABLE, 1);
-    const int group = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
-    for (int n = 0; n < 10 && dprintf(group, "%d", NICENESS) < 0 && errno == EAGAIN; n++) usleep(20000);
-    close(group);
+    make_session_nice();
 }
 
 /// In the child: becomes the command.
@@ -64,7 +60,7 @@ static _Noreturn void become(
         {RLIMIT_AS, request->address_space}, {RLIMIT_CPU, request->cpu_seconds}, {RLIMIT_NPROC, request->processes},
         {RLIMIT_FSIZE, request->file_size},  {RLIMIT_NOFILE, 256},               {RLIMIT_CORE, 0},
     };
-    bool done = setsid() >= 0 && chdir(tree) == 0;
+    bool done = (request->gives_way ? setsid() >= 0 : setpgid(0, 0) == 0) && chdir(tree) == 0;
     if (request->gives_way) give_way();
     done &= dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 && dup2(errors, STDERR_FILENO) >= 0;
     for (size_t n = 0; n < sizeof limits / sizeof *limits; n++)

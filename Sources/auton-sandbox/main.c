@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -57,9 +58,17 @@ static void serve(void) {
     free(words), free(input), free(text);
 }
 
+void make_session_nice(void) {
+    const int niceness = getpriority(PRIO_PROCESS, 0);
+    const int session = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    for (int n = 0; n < 10 && dprintf(session, "%d", niceness) < 0 && errno == EAGAIN; n++) usleep(20000);
+    close(session);
+}
+
 /// Undoes what we were started with: open files of others, ignored signals, and a place among those whom the kernel spares
-/// when memory is short.
+/// when memory is short. A niceness stays, and is the session's, too.
 static void begin_clean(void) {
+    if (getpriority(PRIO_PROCESS, 0) > 0) make_session_nice();
     if (close_range(STDERR_FILENO + 1, ~0U, 0) != 0) fail("cannot close");
     for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
     int adjustment = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

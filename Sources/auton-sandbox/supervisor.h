@@ -20,6 +20,10 @@ extern int children;
 /// Says what failed on standard error, with errno's reason, and ends the sandbox.
 _Noreturn void fail(const char *what);
 
+/// Where the kernel schedules sessions, ours has our niceness from now on, without which that counts among ourselves only (sched(7),
+/// autogroup). The kernel hears it once in a tenth of a second.
+void make_session_nice(void);
+
 // privileges.c
 /// Gives up all privileges, after which no program that is started can have any; becomes `user` unless that is 0.
 void drop_privileges(uid_t user);

@@ -22,3 +22,6 @@ void auton_keep_descriptors(void);
 /// One of the processors that we may run on, by turns: the `number`-th of them, and so on from the first. -1 on an error
 /// (sched_getaffinity(2)).
 int auton_processor(unsigned number);
+
+/// For posix_spawn(3): what is started begins a session of its own.
+extern const short auton_spawn_session;
