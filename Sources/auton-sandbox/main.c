@@ -61,7 +61,7 @@ static void serve(void) {
 void make_session_nice(void) {
     const int niceness = getpriority(PRIO_PROCESS, 0);
     const int session = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
-    for (int n = 0; n < 10 && dprintf(session, "%d", niceness) < 0 && errno == EAGAIN; n++) usleep(20000);
+    for (int n = 0; n < 500 && dprintf(session, "%d", niceness) < 0 && errno == EAGAIN; n++) usleep(10000);
     close(session);
 }
 

@@ -21,7 +21,7 @@ extern int children;
 _Noreturn void fail(const char *what);
 
 /// Where the kernel schedules sessions, ours has our niceness from now on, without which that counts among ourselves only (sched(7),
-/// autogroup). The kernel hears it once in a tenth of a second.
+/// autogroup). The kernel hears one such call in a tenth of a second, of whoever it is; after five seconds of others' we do without.
 void make_session_nice(void);
 
 // privileges.c

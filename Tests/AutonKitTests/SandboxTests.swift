@@ -128,8 +128,8 @@ import Testing
         let usual = try await priority(givingWay: false)
         try #require((2...3).contains(usual.count))
         let (niceness, policy, sessions) = (usual[0], usual[1], usual.dropFirst(2))
-        #expect(sessions.allSatisfy { $0 == 0 })
-        let asked = [min(niceness + 5, 19), policy == 0 ? 3 : policy] + sessions.map { _ in 5 }
+        #expect(sessions.allSatisfy { $0 == max(niceness, 0) })
+        let asked = [min(niceness + 5, 19), policy == 0 ? 3 : policy] + sessions.map { _ in min(niceness + 5, 19) }
         // One after the other at once: the kernel would not hear the second.
         for _ in 0..<3 { #expect(try await priority(givingWay: true) == asked) }
     }
