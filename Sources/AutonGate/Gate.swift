@@ -68,7 +68,7 @@ package struct Gate: Sendable {
 
         list.check(change, paths: task?.paths)
         judgement.change = change.summary(base: base)
-        let again = list.hasFailed ? nil : buildAgain(commit, trees, change, name, builds)
+        var again: Task<Result<String, SecondBuild.Failure>, any Error>?
         let before = TreeRecord.find(tree: trees[0], in: workspace)
         // A merge is often the tree of the verdict that came just before.
         let known = isOfMain ? before : nil
@@ -76,7 +76,10 @@ package struct Gate: Sendable {
             if !list.hasFailed,
                 let trial = try await list.buildAndBoot(
                     worktree.root, known: known, expectsFailure: seed != nil, limits: limits,
-                    changed: { try await worktree.changed() })
+                    changed: {
+                        again = buildAgain(commit, trees, change, name, builds)
+                        return try await worktree.changed()
+                    })
             {
                 judgement.take(trial)
                 if !list.hasFailed, let record = trial.record {
@@ -117,7 +120,7 @@ package struct Gate: Sendable {
         _ = await again?.result
     }
 
-    /// Builds it once more beside the first build's boots, unless it was built before; on what the base was built to if that
+    /// Builds it once more after the first build, beside its boots, unless it was built before; on what the base was built to if that
     /// is known, also where the first build begins with nothing.
     private func buildAgain(_ commit: String, _ trees: [String], _ change: Change, _ name: String, _ builds: BuildCache)
         -> Task<Result<String, SecondBuild.Failure>, any Error>?

@@ -36,7 +36,7 @@ extension Checklist {
     ///   - known: what was seen of this tree before; nil for nothing.
     ///   - expectsFailure: measure only what has booted well; else all boots are begun at once, which takes less time.
     ///   - isBase: its panics are not of interest.
-    ///   - changed: the files of the tree that are other ones now: an assembler can write them.
+    ///   - changed: the files of the tree that are other ones now: an assembler can write them. Asked once it is built.
     mutating func buildAndBoot(
         _ directory: FilePath, known: TreeRecord? = nil, expectsFailure: Bool = false, isBase: Bool = false, limits: RunLimits,
         changed: () async throws -> [String] = { [] }
