@@ -29,7 +29,9 @@ extension Boot {
         var sandbox = try await prepared(directory)
         // The log goes to standard error, whose end is what matters.
         sandbox.limits.output = 128 << 10
-        let end = ContinuousClock.now + .seconds(seconds)
+        // With that log, and on a machine that may have much else to do.
+        sandbox.limits.seconds *= 3
+        let end = ContinuousClock.now + .seconds(sandbox.limits.seconds)
         let look = Task { await Self.stateAtReset(in: directory, until: end) }
         defer { look.cancel() }
         let log = ["-no-shutdown", "-d", "int,cpu_reset"]
@@ -47,9 +49,13 @@ extension Boot {
             guard .now < end, (try? await Task.sleep(for: .milliseconds(10))) != nil else { return nil }
         }
         return await OwnThread.run {
+            var monitor = Monitor(in: directory, until: end)
             // The socket is there a moment before it listens.
-            usleep(10_000)
-            guard let monitor = Monitor(in: directory, until: end) else { return nil }
+            while monitor == nil && .now < end && Files.exists(directory.appending(Monitor.name)) {
+                usleep(10_000)
+                monitor = Monitor(in: directory, until: end)
+            }
+            guard let monitor else { return nil }
             while let status = monitor.execute("query-status") {
                 if status == "shutdown" {
                     let state = MachineState.read(monitor)

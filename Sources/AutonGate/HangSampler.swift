@@ -4,7 +4,7 @@ import SystemPackage
 
 /// Looks where a kernel is that has not ended in time.
 struct HangSampler: Sendable {
-    /// Seconds that looking may take.
+    /// Seconds that looking may take, and QEMU to begin.
     private static let seconds = 5.0
     /// How many times as long as it should take a boot may on a machine that has much else to do.
     private static let patience = 8.0
@@ -16,24 +16,29 @@ struct HangSampler: Sendable {
     var after: Double
 
     /// All that a boot may take, seconds of wall time.
-    var limit: Double { after * Self.patience + Self.seconds }
+    var limit: Double { after * Self.patience + 2 * Self.seconds }
 
     /// Waits, looks some times, and ends QEMU; nothing if it has ended before that or cannot be seen. An odd number of
     /// milliseconds between the looks, so that they are no echo of a timer's.
     func run() async -> [MachineState] {
+        while !Files.exists(directory.appending(Monitor.name)) {
+            guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { return [] }
+        }
         let start = ContinuousClock.now
         var due = after
         repeat {
             guard (try? await Task.sleep(until: start + .seconds(due))) != nil else { return [] }
-            due = min(after + (await waited()), after * Self.patience)
+            // Who does not answer waits for one now.
+            due = min((await waited()).map { after + $0 } ?? due + 1, after * Self.patience)
         } while start.duration(to: .now).seconds < due
         return await OwnThread.run { look() } ?? []
     }
 
-    private func waited() async -> Double {
+    /// Seconds that QEMU had to wait for a processor; nil if it does not answer.
+    private func waited() async -> Double? {
         await OwnThread.run {
             Monitor(in: directory, until: .now + .seconds(1)).map { ProcessorWait.seconds(of: $0.process) }
-        }.flatMap { $0 } ?? 0
+        } ?? nil
     }
 
     private func look() -> [MachineState] {
