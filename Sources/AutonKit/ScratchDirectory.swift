@@ -10,16 +10,18 @@ package final class ScratchDirectory: Sendable {
 
     package init(_ prefix: FilePath) throws {
         Self.sweep(prefix)
-        // Has its lock before it has a name that is swept.
-        let draft = try Files.createTemporaryDirectory(prefix.appending(".new", toLastComponent: true))
+        (path, lock) = try Self.make(prefix)
+    }
+
+    /// Another's sweep may take it before it has its lock.
+    private static func make(_ prefix: FilePath, tries: Int = 20) throws -> (FilePath, FileLock) {
         do {
-            guard let lock = try FileLock(tryingDirectory: draft) else { throw Errno.wouldBlock }
-            let path = prefix.appending(".\(draft.extension ?? "")", toLastComponent: true)
-            guard try Files.renameNew(draft, to: path) else { throw Errno.fileExists }
-            (self.path, self.lock) = (path, lock)
+            let path = try Files.createTemporaryDirectory(prefix)
+            guard let lock = try FileLock(tryingDirectory: path), Files.exists(path) else { throw Errno.wouldBlock }
+            return (path, lock)
         } catch {
-            try? Files.removeTree(draft)
-            throw error
+            guard tries > 1 else { throw error }
+            return try make(prefix, tries: tries - 1)
         }
     }
 

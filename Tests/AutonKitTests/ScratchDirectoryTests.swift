@@ -36,6 +36,16 @@ import Testing
         next.remove()
     }
 
+    /// Those who make one sweep, and take nobody's that is just being made.
+    @Test func manyAtOnce() async throws {
+        let prefix = directory["tree"]
+        let made = try await withThrowingTaskGroup(of: [ScratchDirectory].self) { group in
+            for _ in 0..<8 { group.addTask { try (0..<50).map { _ in try ScratchDirectory(prefix) } } }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+        #expect(made.count == 400 && made.allSatisfy { Files.isDirectory($0.path) })
+    }
+
     @Test func whereNoneCanBeMadeIsSaid() {
         #expect(throws: AutonError.self) { try ScratchDirectory(directory["none/tree"]) }
     }
