@@ -3,7 +3,7 @@ import SystemPackage
 
 /// Waits for something to be renamed into or written in a directory, by inotify(7), or by the clock where there is no
 /// inotify or it does not see the change (network file systems). A wake-up is a hint: look again.
-package final class DirectoryWatch {
+package final class DirectoryWatch: Sendable {
     private let queue: Int32
 
     package init(_ directory: FilePath) {

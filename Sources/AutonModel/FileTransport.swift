@@ -46,12 +46,13 @@ package struct FileTransport: Transport {
                         return try CompactJSON.decode(MessagesResponse.self, from: bytes, at: answer.string)
                     }
                 } catch let error as AutonError {
-                    report("\(error); set aside, waiting for another")
                     try Files.removeTree(answer.appending(".rejected", toLastComponent: true))
                     _ = try Files.renameNew(answer, to: answer.appending(".rejected", toLastComponent: true))
+                    // Whoever hears of it may put another there at once.
+                    report("\(error); set aside, waiting for another")
                 }
             }
-            watch.wait(seconds: 1)
+            await OwnThread.run { watch.wait(seconds: 1) }
         }
     }
 

@@ -78,6 +78,8 @@ uint64_t disk_look(void) {
 }
 
 uint64_t disk_blame(uint64_t ending) {
+    // What it wrote after the last look counts where the next command begins.
+    if (ending == AUTON_SANDBOX_DISK) measure();
     if (ending != AUTON_SANDBOX_SHORTAGE) return ending;
     bool is_short;
     room(&is_short);

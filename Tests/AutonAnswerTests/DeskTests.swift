@@ -71,9 +71,9 @@ import Testing
         #expect(
             try await answer("send", "boot-002.1", "--wait", "20").output.hasSuffix(
                 "── 1 write boot/entry.asm content=(11 bytes)\nboot-002.1 did write\n"))
-        let over = try await answer("send", "boot-002.1", "--text", "done", "--model", "somebody", "--wait", "1")
+        let over = try await answer("send", "boot-002.1", "--text", "done", "--model", "somebody", "--wait", "5")
         #expect(over.status == 75)
-        #expect(over.errors == "auton-answer: filed; no further request within 1 s (still running, or over): boot-002.1\n")
+        #expect(over.errors == "auton-answer: filed; no further request within 5 s (still running, or over): boot-002.1\n")
 
         let replies = try await (boot: boot, memory: memory)
         #expect(replies.boot[0].toolUses.map(\.input) == [["path": "boot/entry.asm", "content": "org 0x7c00\n"]])
@@ -145,7 +145,7 @@ import Testing
         let list = try await answer("list")
         #expect(list.status == 0)
         let lines = list.output.split(separator: "\n")
-        #expect(lines.first == "good  turn 1  0 s  9 bytes new" || lines.first == "good  turn 1  1 s  9 bytes new")
+        #expect(lines.first?.wholeMatch(of: /good  turn 1  \d+ s  9 bytes new/) != nil)
         #expect(
             Set(lines.dropFirst().compactMap { $0.split(separator: " ").first }) == [
                 "cut.1.request.json", "empty.1.request.json", "other.1.request.json", "deep.1.request.json",
