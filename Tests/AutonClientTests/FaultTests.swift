@@ -45,7 +45,7 @@ import Testing
         let ledger = Ledger()
         let talk = try Talk(fake.url, meter: ledger) {
             $0.stream = stream
-            if step["fault"]?.string?.hasPrefix("stall") == true { ($0.idleSeconds, $0.requestSeconds) = (1, 1) }
+            if step["fault"]?.string?.hasPrefix("stall") == true { ($0.idleSeconds, $0.requestSeconds) = (3, 3) }
         }
         let response = try await talk.ask()
         #expect(response.content == [.text("I list."), .toolUse(ToolUse(id: "t", name: "list", input: ["path": "."]))])

@@ -10,26 +10,26 @@ import Testing
 @Suite struct SandboxedProgramTests {
     private static let programs = Tools.running.removingLastComponent()
 
-    private func run(_ program: String, _ arguments: [String], seconds: Double = 60, path: String = "/usr/bin:/bin") async throws
-        -> CommandResult
-    {
+    private func run(
+        _ program: String, _ arguments: [String], path: String = "/usr/bin:/bin", stop: (@Sendable () -> Bool)? = nil
+    ) async throws -> CommandResult {
         var command = Command(Self.programs.appending(program).string, arguments)
         command.environment["PATH"] = path
-        command.timeLimit = seconds
+        command.timeLimit = 280
+        command.stop = stop
         return try await command.run()
     }
 
     @Test func whatIsKilledTakesItsSandboxWithIt() async throws {
         let tree = try Temporary(), mark = "3\(getpid())"
         try tree.write(["Makefile": "all:\n\t@setsid sleep \(mark) & trap '' HUP TERM; sleep \(mark)\n"])
-        func sleepers() throws -> Int {
+        @Sendable func sleepers() throws -> Int {
             try Files.list("/proc").count {
                 (try? Files.readText(FilePath("/proc/\($0)/cmdline"))) == "sleep\0\(mark)\0"
             }
         }
-        let gate = Task { try await run("auton-validate", ["--directory", tree.path.string], seconds: 4) }
-        while try sleepers() < 2 { try await Task.sleep(for: .milliseconds(20)) }
-        #expect(try await gate.value.ending == .timedOut)
+        let gate = try await run("auton-validate", ["--directory", tree.path.string]) { (try? sleepers()) == 2 }
+        #expect(gate.ending == .timedOut)
         for _ in 0..<200 where try sleepers() > 0 { try await Task.sleep(for: .milliseconds(50)) }
         #expect(try sleepers() == 0)
     }

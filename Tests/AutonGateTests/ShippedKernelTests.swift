@@ -8,7 +8,7 @@ import Testing
 @Suite struct ShippedKernelTests {
     /// The report of a test boot, which must end well.
     private func test(_ tree: Temporary, _ words: String...) async throws -> [String] {
-        var command = Command("make", ["--silent", "--jobs=2", "test", "TIMEOUT=120"] + words)
+        var command = Command("make", ["--silent", "--jobs=2", "test", "TIMEOUT=600"] + words)
         command.directory = tree.path
         let result = try await command.run()
         let lines = result.output.text.split(separator: "\n").map(String.init)

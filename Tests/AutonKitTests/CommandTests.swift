@@ -60,7 +60,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let script = "flock lock sleep 300 & while flock --nonblock lock true; do sleep 0.01; done; echo begun; sleep 300"
         let result = try await shell(script) {
-            $0.timeLimit = 2
+            $0.timeLimit = 5
             $0.directory = directory.path
         }
         #expect(result.ending == .timedOut)
@@ -71,7 +71,7 @@ import Testing
     /// What has left the process group cannot be killed by it, but it must not hold us up.
     @Test func aDaemonDoesNotHoldUpATimeout() async throws {
         let clock = ContinuousClock(), start = clock.now
-        let result = try await shell("setsid sleep 77 & echo begun; sleep 100") { $0.timeLimit = 2 }
+        let result = try await shell("setsid sleep 77 & echo begun; sleep 100") { $0.timeLimit = 5 }
         #expect(result.ending == .timedOut)
         #expect(result.output.text == "begun\n")
         #expect(clock.now - start < .seconds(60))

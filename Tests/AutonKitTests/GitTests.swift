@@ -62,11 +62,14 @@ import Testing
         try directory.write("work/.git/refs/heads/dead.lock", "")
         let lock = directory["work/.git/refs/heads/alive.lock"]
         let script = """
-            { printf 'start\nupdate refs/heads/alive \(commits[1])\nprepare\n'; sleep 0.5; echo commit; } | git update-ref --stdin
+            { printf 'start\nupdate refs/heads/alive \(commits[1])\nprepare\n'; until test -e go; do sleep 0.02; done; echo commit; } | git update-ref --stdin
             """
         async let alive = Program.run("sh", ["-c", script], in: directory["work"])
         while !Files.exists(lock) { try await Task.sleep(for: .milliseconds(5)) }
-        try await git.removeLocks(["refs/heads/alive.lock", "refs/heads/dead.lock"])
+        async let removed: Void = git.removeLocks(["refs/heads/alive.lock", "refs/heads/dead.lock"])
+        try await Task.sleep(for: .milliseconds(200))
+        try directory.write("work/go", "")
+        try await removed
         #expect(try await alive.status == 0)
         for ref in ["alive", "dead"] {
             #expect(try await git.moveBranch(ref, to: commits[0], from: ref == "alive" ? commits[1] : commits[0]))

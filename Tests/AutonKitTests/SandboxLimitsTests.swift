@@ -26,7 +26,7 @@ import Testing
             for lock in one two; do while flock --nonblock $lock true; do sleep 0.01; done; done
             echo begun; sleep 300
             """
-        let result = try await shell(script) { $0.limits.seconds = 2 }
+        let result = try await shell(script) { $0.limits.seconds = 5 }
         #expect(result.ending == .timedOut)
         #expect(result.output.text == "begun\n")
         for lock in ["tree/one", "tree/two"] { #expect(try await directory.isReleased(lock)) }

@@ -248,9 +248,10 @@ import Testing
 
     @Test func twoCommandsAtOnceAreABug() async throws {
         let session = session
-        let first = Task { try await session.run("sleep", ["0.5"]) }
-        try await Task.sleep(for: .milliseconds(100))
+        async let first = session.run("sh", ["-c", ": >begun; until test -e go; do sleep 0.02; done"])
+        while !Files.exists(directory["tree/begun"]) { try await Task.sleep(for: .milliseconds(20)) }
         #expect(await failure { try await session.run("true", []) }?.status == .bug)
-        #expect(try await first.value.succeeded)
+        try directory.write("tree/go", "")
+        #expect(try await first.succeeded)
     }
 }

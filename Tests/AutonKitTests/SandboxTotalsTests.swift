@@ -63,7 +63,9 @@ import Testing
         var endings: [CommandResult.Ending] = []
         for number in 1...4 {
             endings.append(
-                try await run(session, "head -c 9000000 /dev/zero >\(number); sleep 0.2") { $0.disk = 30 << 20 }.ending)
+                try await run(session, "head -c 9000000 /dev/zero >\(number); sleep \(number < 4 ? 0.2 : 300)") {
+                    $0.disk = 30 << 20
+                }.ending)
         }
         #expect(endings.first == .exited(0) && endings.last == .exceeded(.disk))
         await session.leave()

@@ -6,7 +6,7 @@ import Testing
 /// The scheduler alone, with a script in place of whoever carries a task.
 @Suite struct MakeTests {
     /// A message is filed once: make takes none back, be it that its step fails after that, or that a signal comes.
-    @Test(arguments: ["exit 75", "kill -TERM $(cat make); exec sleep 30"])
+    @Test(arguments: ["exit 75", "until test -s make; do sleep 0.01; done; kill -TERM $(cat make); exec sleep 30"])
     func whatIsFiledStays(end: String) async throws {
         let directory = try TemporaryDirectory()
         try directory.write("mailbox/graph.mk", "TASKS := lib-001\n")

@@ -12,7 +12,8 @@ import Testing
         ] as [(String, Int32, String?)])
     func streamed(fault: String, exit: Int32, last: String?) async throws {
         let model = try FakeModel(script: [["fault": .string(fault), "after": 3]])
-        let reply = try await model.post(asking(user("hi"), streamed: true), options: "--max-time", "2")
+        let reply = try await model.post(
+            asking(user("hi"), streamed: true), options: "--max-time", fault.hasPrefix("stall") ? "2" : "20")
         #expect(reply.exit == exit)
         let types = try reply.events.map { $0["type"]?.string }
         #expect(types.last ?? nil == last)
@@ -120,7 +121,8 @@ import Testing
         #expect(try await model.post(asking(user("hi"))).status == 200)
         #expect(try await model.log().map { $0["sequence"] } == [2])
         model.stop()
-        #expect(try await hanging.exit == 18)
+        // Its first bytes may be on the way.
+        #expect([18, 52].contains(try await hanging.exit))
     }
 
     @Test func itsOwnCommandLine() async throws {
