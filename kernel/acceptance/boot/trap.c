@@ -722,19 +722,30 @@ KPANIC(boot, double_fault)
 	__asm__ volatile("mov %0, %%rsp\n\tpush %%rax" : : "r"(0xFFFFF00000002000) : "memory");
 }
 
+static __attribute__((noinline)) void raise_x87(void *arg)
+{
+	(void)arg;
+	HAS_FRAME();
+	__asm__ volatile("int $16" : : : "memory");
+}
+
 /* No exception is caught where catching is over. */
 KPANIC(boot, after_catch)
 {
-	trap_catch(invalid, NULL, NULL);
-	invalid(NULL);
+	trap_catch(raise_x87, NULL, NULL);
+	raise_x87(NULL);
 	__asm__ volatile("" : : : "memory");
 }
+
+/* As where ring 3 has just been left, or is about to be entered: GS base is not the kernel's yet, or no longer. */
+#define WITH_USERS_GS(instruction) \
+	__asm__ volatile("cli\n\twrmsr\n\tswapgs\n\t" instruction : : "c"(0xC0000102), "a"(0x5000), "d"(0) : "memory")
 
 static __attribute__((noinline)) void raise_nmi(void *arg)
 {
 	(void)arg;
 	HAS_FRAME();
-	__asm__ volatile("int $2" : : : "memory");
+	WITH_USERS_GS("int $2");
 }
 
 /* Nor is an NMI, which is nobody's doing. */
@@ -747,7 +758,7 @@ static __attribute__((noinline)) void raise_machine_check(void *arg)
 {
 	(void)arg;
 	HAS_FRAME();
-	__asm__ volatile("int $18" : : : "memory");
+	WITH_USERS_GS("int $18");
 }
 
 KPANIC(boot, machine_check)
@@ -755,10 +766,17 @@ KPANIC(boot, machine_check)
 	trap_catch(raise_machine_check, NULL, NULL);
 }
 
+static __attribute__((noinline)) void raise_simd(void *arg)
+{
+	(void)arg;
+	HAS_FRAME();
+	__asm__ volatile("int $19" : : : "memory");
+}
+
 /* Who catches panics catches none that an exception ends in. */
 KPANIC(boot, fault_not_caught)
 {
-	panic_catch(invalid, NULL, why, sizeof why);
+	panic_catch(raise_simd, NULL, why, sizeof why);
 }
 
 void acceptance_last(void), acceptance_faults(void);
