@@ -139,27 +139,32 @@ extension Checklist {
 }
 
 extension BootReport {
-    /// The boot that tests are judged by. What they failed in while others had the machine they may do once more.
+    /// The boot that tests are judged by. What they failed in while others had the machine they may do again.
     ///
-    /// - Returns: the boot, and what is to be said of it if it is the second.
+    /// - Returns: the boot, and what is to be said of it if it is not the first.
     package static func believed(_ boot: () async throws -> BootReport) async throws -> (BootReport, excuse: String) {
         let others = OthersShare(), first = try await boot()
         return try await first.again(because: others.excuse, boot)
     }
 
     /// Why tests pass then that have failed by the clock while another boot of ours had the machine, too.
-    static let besideOurs = "at the second go, when nothing was beside it"
+    static let besideOurs = "when nothing was beside it"
 
     /// Whether nothing is wrong but that tests failed.
     var mayBeChance: Bool { ending == .failed && report.problems.isEmpty }
 
-    /// The same once more, if there is a reason and it goes well then; else this one.
+    /// The same once more, if there is a reason and it goes well then; else this one. And again, if others had the machine then.
     func again(because reason: String?, _ boot: () async throws -> BootReport) async throws -> (BootReport, excuse: String) {
-        guard mayBeChance, let reason, case let second = try await boot(), second.failure == nil, second.intrusion == intrusion
-        else {
-            return (self, "")
+        var reason = mayBeChance ? reason : nil
+        for go in OthersShare.goes {
+            guard let because = reason else { break }
+            let others = OthersShare(), next = try await boot()
+            if next.failure == nil && next.intrusion == intrusion {
+                return (next, "at the \(go) go, \(because); at first: \(failure ?? "")")
+            }
+            reason = next.mayBeChance ? others.excuse : nil
         }
-        return (second, "\(reason); at first: \(failure ?? "")")
+        return (self, "")
     }
 
     /// A boot that is looked on from outside of the machine.
