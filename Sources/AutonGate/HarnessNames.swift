@@ -9,7 +9,8 @@ enum HarnessNames {
         "harness_init_count", "harness_init_seen", "harness_call", "harness_called", "harness_calls", "harness_ticks",
         "harness_level_ticks", "harness_ready_ticks", "harness_table", "harness_gdt", "harness_idt", "harness_cli",
         "harness_restore", "harness_flags", "harness_rdmsr", "harness_wrmsr", "harness_random", "harness_seed",
-        "harness_outb", "harness_outw", "harness_inb", "harness_running", "harness_result", "harness_beside",
+        "harness_outb", "harness_outw", "harness_inb", "harness_running", "harness_running_beside", "harness_result",
+        "harness_beside",
         "harness_number", "harness_counting",
     ]
     /// How private names begin: the Makefile refuses to link what calls any such function of another file.

@@ -22,12 +22,15 @@ static const struct ktest *const *tests;
 static size_t total;
 static bool (*is_chosen)(const struct ktest *test);
 static struct running outside;
-static bool telling;
+static bool telling, begun;
 
-static struct running *running_beside(void)
+struct running *harness_running_beside(void)
 {
-	const uint32_t index = thread_agent(thread_current()) - AGENT;
+	uint32_t index;
 
+	if (!begun)
+		return NULL;
+	index = thread_agent(thread_current()) - AGENT;
 	return index < count ? &suites[index].running : &outside;
 }
 
@@ -95,7 +98,7 @@ void harness_beside(const struct ktest *const *all, size_t number, bool (*chosen
 			suites[count].name = tests[i]->suite;
 			count++;
 		}
-	harness_running = running_beside;
+	begun = true;
 	thread_set_class(thread_current(), CLASS_KERNEL);
 	for (unsigned i = 0; i < count; i++) {
 		const struct thread_attr attr = { suites[i].name, CLASS_NORMAL, 0 };

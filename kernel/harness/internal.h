@@ -152,7 +152,10 @@ struct running {
 };
 
 /* Whoever runs on this processor now. */
-extern struct running *(*harness_running)(void);
+struct running *harness_running(void);
+
+/* beside.c's: who it is of those that run beside one another; NULL: they have not begun. */
+struct running *harness_running_beside(void);
 
 /* Tells the result of one that has ended, and counts it. */
 void harness_result(const struct ktest *test, struct running *running);

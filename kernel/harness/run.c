@@ -11,21 +11,24 @@ extern const struct kfigure *const __start_kfigures[], *const __stop_kfigures[];
 extern const struct kpanic *const __start_kpanics[], *const __stop_kpanics[];
 
 #pragma weak harness_beside
+#pragma weak harness_running_beside
 
 static struct running only;
 static bool counting;                   /* the boot wants to know what tests take */
 static unsigned results, counts[3];     /* told so far; of each state */
 static char suites[1024];               /* what the boot asks for; nothing: all */
 static bool is_beside;                  /* only what may run beside others */
+static bool is_panic;                   /* what is told goes out, whoever ran */
 
 volatile uint64_t harness_ready_ticks;
 
-static struct running *running_alone(void)
+/* By no pointer, which could be made another one's. */
+struct running *harness_running(void)
 {
-	return &only;
-}
+	struct running *const beside = harness_running_beside && !is_panic ? harness_running_beside() : NULL;
 
-struct running *(*harness_running)(void) = running_alone;
+	return beside ? beside : &only;
+}
 
 _Noreturn void harness_exit(uint8_t code)
 {
@@ -70,7 +73,7 @@ static void report_trace(const uintptr_t *frame)
 
 _Noreturn void harness_panic(const char *why)
 {
-	harness_running = running_alone;        /* it goes out, whoever ran */
+	is_panic = true;
 	report_fresh_line();
 	report_raw("# panic: ");
 	report_text(why ? why : "(no reason given)");
