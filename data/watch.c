@@ -7,7 +7,8 @@
  * instruction is executed is the kernel's own affair: it clears its memory.
  *
  * To the file `seen` it writes what the harness does, a line each: the byte that it sends, two digits, where the instruction at `sent` writes
- * into the `table` of bytes; the function that it calls, sixteen, where that at `called` reads.
+ * into the `table` of bytes; the function that it calls, sixteen, where that at `called` reads; `failed` where a function begins that
+ * assertions call which do not hold, one of those at `failing`.
  *
  * A page that was seen to be somebody else's is taken to be until the processor is told of another mapping: to ask QEMU where a
  * store went costs most. Who changes one, does not flush it, and waits until QEMU has forgotten it is not seen. */
@@ -20,7 +21,8 @@
 enum { PAGE = 4096, PLACES = 512, PROCESSORS = 256, PAGE_BITS = 57 - 12, STORE = 64 };
 
 static struct ranges trusted, own, watched;
-static uint64_t base, sent, table, called;
+static uint64_t base, sent, table, called, failing[8];
+static unsigned failing_count;
 static FILE *seen;
 /* Each has a thread of its own in QEMU. */
 static struct processor {
@@ -101,6 +103,21 @@ static void was_called(unsigned processor, qemu_plugin_meminfo_t info, uint64_t 
 	(void)info;
 	(void)pc;
 	fprintf(seen, "%016" PRIx64 "\n", address);
+}
+
+static void has_failed(unsigned processor, void *data)
+{
+	(void)processor;
+	(void)data;
+	fputs("failed\n", seen);
+}
+
+static bool is_failing(uint64_t pc)
+{
+	for (unsigned i = 0; i < failing_count; i++)
+		if (failing[i] == pc)
+			return true;
+	return false;
 }
 
 /* QEMU takes what is done by a function of its own, an atomic access where there are several processors, for the doing of the last
@@ -225,6 +242,8 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			continue;
 		}
 		begun = true;
+		if (is_failing(pc))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, has_failed, 0, NULL);
 		if (pc == called)
 			qemu_plugin_register_vcpu_mem_cb(insn, was_called, 0, ACCESSES, NULL);
 		else if (meets(&own, pc, 1))
@@ -280,6 +299,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
 			table = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "called=", 7) == 0)
 			called = strtoull(value, NULL, 16);
+		else if (strncmp(argv[i], "failing=", 8) == 0 && failing_count < sizeof failing / sizeof *failing)
+			failing[failing_count++] = strtoull(value, NULL, 16);
 		else if (strncmp(argv[i], "seen=", 5) == 0)
 			seen = fopen(value, "w");
 		else if (strncmp(argv[i], "to=", 3) == 0)

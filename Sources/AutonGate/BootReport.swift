@@ -29,6 +29,8 @@ package struct BootReport: Sendable {
         case foreign(after: Int)
         /// A test that the harness was not seen to call, though it has a result, or for which it called something else.
         case impostor(String)
+        /// A test that is said to pass after an assertion was seen not to hold.
+        case silenced(String)
     }
 
     package var origin = Origin.unknown
@@ -40,6 +42,7 @@ package struct BootReport: Sendable {
         case .harness: tampering.first
         case .unknown: "the harness does not tell where it sends from"
         case .impostor(let test): "the harness was not seen to call \(test) itself"
+        case .silenced(let test): "an assertion failed in \(test), which is said to pass"
         case .foreign(let bytes): "the report is not what the harness sent, from byte \(bytes + 1) on"
         }
     }

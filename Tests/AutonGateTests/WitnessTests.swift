@@ -22,8 +22,8 @@ import Testing
 
     @Test func aLineHasByteOrAddress() {
         #expect(
-            Witness.events(in: Array("6f\nffffffff80007000\n0a\n6\nxy\n".utf8))
-                == [.sent(0x6f), .called(0xffff_ffff_8000_7000), .sent(0x0a)])
+            Witness.events(in: Array("6f\nffffffff80007000\nfailed\n0a\n6\nxy\n".utf8))
+                == [.sent(0x6f), .called(0xffff_ffff_8000_7000), .failed, .sent(0x0a)])
         #expect(Witness.events(in: []) == [])
     }
 
@@ -42,6 +42,15 @@ import Testing
         #expect(origin == (impostor.map { .impostor($0) } ?? .harness))
     }
 
+    @Test(arguments: [("ok 1 lib.a\n", true), ("not ok 1 lib.a\n", false), ("ok 1 lib.a # SKIP not here\n", true)])
+    func whoFailsSaysSo(result: String, isSilenced: Bool) {
+        let before = "# run lib.a\n"
+        let sent = { (text: String) in text.utf8.map { Witness.Event.sent($0) } }
+        let origin = Self.witness.origin(
+            of: Array((before + result).utf8), sent(before) + [.called(0x7000), .failed] + sent(result))
+        #expect(origin == (isSilenced ? .silenced("lib.a") : .harness))
+    }
+
     private func intrusion(_ tree: FilePath) async throws -> String? {
         let image = try await Build.run(in: tree).image
         return try await BootReport.ofWatched(image, seconds: 10).intrusion
@@ -55,6 +64,18 @@ import Testing
     @Test func theHarnessIsSeenToSendItAll() async throws {
         #expect(try await origin("KTEST(demo, one) { KASSERT_EQ(1 + 1, 2); ktest_note(\"n\", 7); }") == nil)
         #expect(try await origin("KTEST(demo, two) { KASSERT_EQ(1, 2); }") == nil)
+    }
+
+    /// Whatever it is that keeps the harness from telling: here its own code.
+    @Test(arguments: ["KASSERT(0);", "KASSERT_EQ(1, 2);", "KASSERT_STREQ(\"a\", \"b\");"])
+    func anAssertionThatIsKeptQuiet(assertion: String) async throws {
+        let harness = try Files.readText(Scaffold.kernel.appending("harness/run.c"))
+        let deaf = harness.replacing("\tharness_running()->state = TEST_FAILED;", with: "\treturn;")
+        #expect(deaf != harness)
+        let kernel = try await Temporary.builtKernel([
+            "tests/demo.c": Scaffold.hostile("KTEST(demo, one) { \(assertion) }"), "harness/run.c": deaf,
+        ])
+        #expect(try await intrusion(kernel.path) == "an assertion failed in demo.one, which is said to pass")
     }
 
     /// One byte is enough; nor does it help to turn the port off while the harness sends.
