@@ -38,9 +38,10 @@ struct AssemblerSource: Sendable {
     }
 
     private static func split(_ line: ArraySlice<UInt8>, _ number: Int, into words: inout [Token]) {
-        var rest = line
+        var rest = line, isTight = false
         while let byte = rest.first {
             if byte == UInt8(ascii: ";") { return }
+            defer { isTight = !CLexer.isBlank(byte) }
             if CLexer.isBlank(byte) {
                 rest = rest.dropFirst()
             } else if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") || byte == UInt8(ascii: "`") {
@@ -59,7 +60,7 @@ struct AssemblerSource: Sendable {
             } else {
                 let pair = String(decoding: rest.prefix(2), as: UTF8.self)
                 let text = ["<<", ">>", "==", "!=", "<=", ">=", "%+", "&&", "||"].contains(pair) ? pair : String(pair.prefix(1))
-                words.append(Token(kind: .punctuator, text: text, line: number))
+                words.append(Token(kind: .punctuator, text: text, line: number, isTight: isTight))
                 rest = rest.dropFirst(max(1, text.utf8.count))
             }
         }

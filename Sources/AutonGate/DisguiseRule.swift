@@ -25,7 +25,7 @@ package struct DisguiseRule: DiffRule {
                 Self.found(in: $0)
                     + (Change.isHeader(file.path)
                         ? Self.macros(of: functions, in: $0) + Self.promises(in: $0)
-                            + Self.taken(change, by: $0) : [])
+                            + Self.taken(change, by: $0) + HeaderMeaning.found(in: $0) : [])
             }
             return (SourceFindings.new(in: file, c: found, Self.found) + Self.unseen(in: file).prefix(SourceFindings.most)).map {
                 "\(file.path): \($0)"
@@ -184,7 +184,7 @@ package struct DisguiseRule: DiffRule {
         if words[0] == "%" && ["pragma", "line", "comment"].contains(words[1]) {
             return Finding(what: "%\(words[1])", line: line[0].line)
         }
-        if let word = joint(in: line, first: words[0]) {
+        if let word = joint(in: line, first: words[0]) ?? fileReader(in: line) {
             return Finding(what: "makes a name of parts: \(line.quoted)", line: word.line)
         }
         for (bracket, word) in zip(line, line.dropFirst()) where bracket.isPunctuator("[") && word.text.lowercased() == "warning"
@@ -206,6 +206,17 @@ package struct DisguiseRule: DiffRule {
             if takesNames || !before.contains(".") { return word }
         }
         return nil
+    }
+
+    /// `%1bin`, where a macro is called with `inc`.
+    private static func fileReader(in line: [Token]) -> Token? {
+        zip(line, line.dropFirst()).first { sign, word in
+            let rest = word.text.lowercased().drop { $0.isNumber }
+            return sign.isPunctuator("%") && rest.count < word.text.count && !rest.isEmpty && "incbin".hasSuffix(rest)
+        }?.1
+            ?? zip(line, line.dropFirst()).first { word, sign in
+                sign.isPunctuator("%") && sign.isTight && word.kind == .identifier && "incbin".hasPrefix(word.text.lowercased())
+            }?.0
     }
 
     /// Characters that are not shown, or that change the order in which others are shown.

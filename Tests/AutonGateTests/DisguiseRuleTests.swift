@@ -163,9 +163,44 @@ import Testing
         ("extern __start_%[S]", "makes a name of parts: extern __start_ %[S]"),
         ("section .%[S].ktests", "makes a name of parts: section.%[S] .ktests"),
         ("mov eax, a %+ b", "makes a name of parts: mov eax, a %+ b"),
+        ("%1bin 'x'", "makes a name of parts: % 1bin \"x\""), ("inc%1 'x'", "makes a name of parts: inc % 1 \"x\""),
     ])
     func nasm(code: String, what: String) {
         #expect(violations("boot/a.asm", "a:\n" + code + "\n") == ["boot/a.asm: \(what) (line 2)"])
+    }
+
+    /// A test has the header, too.
+    @Test(arguments: [
+        ("#ifdef STRING_OWN\nint f(void);\n#endif", "is another header where STRING_OWN is defined"),
+        ("#ifndef A\n#define B\n#endif", "is another header where A is defined"),
+        ("#if defined(A) && B", "is another header where A is defined"), ("#elifdef A", "is another header where A is defined"),
+        ("#define EINVAL ({ return; 22; })", "a macro that leaves whoever has it: EINVAL (return)"),
+        ("#define F(x) do { goto out; } while (0)", "a macro that leaves whoever has it: F (goto)"),
+        ("#define N ({ break; 2; })", "a macro that leaves whoever has it: N (break)"),
+        (
+            "static inline int f(void) { __asm__ volatile(\"leave\\n\\tret\" : : : \"memory\"); return 1; }",
+            "assembly that returns, in a header: leave"
+        ),
+        ("#define BACK __asm__(\"retq\")", "assembly that returns, in a header: retq"),
+    ])
+    func aHeaderThatIsNotTheSameForAll(code: String, what: String) {
+        #expect(violations("include/a.h", code).first?.hasPrefix("include/a.h: \(what) (line ") == true)
+        #expect(violations("lib/a.c", code) == [])
+    }
+
+    @Test func headersThatAreTheSameForAll() {
+        let code = """
+            /* A. */
+            #ifndef A_H
+            #define A_H
+            #define WIDTH 8
+            #if WIDTH > 4 && defined(__x86_64__)
+            #define EACH(i) for (int i = 0; i < WIDTH; i++) if (!at(i)) continue; else
+            #endif
+            static inline void halt(void) { __asm__ volatile("sti; hlt"); }
+            #endif
+            """
+        #expect(violations("include/a.h", code) == [])
     }
 
     @Test func localLabelsOfParts() { #expect(violations("boot/a.asm", ".v%[v]:\n\tdq a.v%[v]\n") == []) }
