@@ -17,6 +17,19 @@ struct AssemblyString {
 
     var names: [String] { text.split { !($0.isLetter || $0.isNumber || $0 == "_") }.map(String.init) }
 
+    /// `.inc{bin|}`: of what stands between the braces a compiler takes one. (`%{` is a brace.)
+    var hasDialects: Bool {
+        zip([" "] + text, text).contains { before, brace in (brace == "{" || brace == "}") && before != "%" }
+    }
+
+    /// `.inc`, with which the string ends: a macro may go on with `bin`.
+    var endsInPart: Bool {
+        let last = text.lowercased().reversed().prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." }.reversed()
+        guard let point = last.lastIndex(of: ".") else { return false }
+        let part = String(last[last.index(after: point)...])
+        return Self.refused.contains { $0.hasPrefix(part) && $0 != part }
+    }
+
     /// `memcmp = mine`, and `memcmp == mine`, which is gas's `.eqv`, with a comment before the sign or none; a constraint begins with its
     /// `=`: https://sourceware.org/binutils/docs/as/Setting-Symbols.html
     var assigns: Bool {

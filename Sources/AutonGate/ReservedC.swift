@@ -128,6 +128,11 @@ struct ReservedC {
                 {
                     add("has a section that a macro names: \(words[index + 2].text)", word)
                 }
+                if let before = words.indices.contains(index - 1) ? words[index - 1] : nil, before.isPunctuator("."),
+                    Self.beginsDirective(word, previous: words.indices.contains(index - 2) ? words[index - 2] : nil, next: next)
+                {
+                    add("has .\(word.text) as a word, of which a macro could make the assembler's", word)
+                }
                 if !isMember, !isCode || !HarnessNames.namesOfFunction.contains(word.text) {
                     look(at: word, previous: index > 0 ? words[index - 1] : nil, next: next)
                 }
@@ -135,10 +140,23 @@ struct ReservedC {
                 joined(beside, word)
             case .string:
                 look(at: word, isAssembly: assembly > 0)
+                if assembly > 0, words.indices.contains(index + 1), words[index + 1].kind == .identifier,
+                    AssemblyString(text: word.text).endsInPart
+                {
+                    add("has a macro go on with a word of the assembler's: \"\(shown(word.text))\"", word)
+                }
                 beside = []
             case .number, .character: beside = []
             }
         }
+    }
+
+    /// `TEXT(.incbin)`, or a part of that; no member, and no designator: `{ .set = 1 }`.
+    private static func beginsDirective(_ word: Token, previous: Token?, next: Token?) -> Bool {
+        let isOfObject =
+            previous.map { [.identifier, .string, .number].contains($0.kind) || [")", "]", "."].contains($0.text) } ?? true
+        let isDesignator = next.map { ["=", "[", "."].contains($0.text) } ?? false
+        return !isOfObject && !isDesignator && AssemblyString.refused.contains { $0.hasPrefix(word.text) }
     }
 
     /// Whether these words end in the head of a structure's members.
@@ -195,6 +213,8 @@ struct ReservedC {
                 add("has the assembler read files, or make code of its own, by .\(directive): \"\(shown(text))\"", string)
             } else if text.contains("\\") {
                 add("has a backslash for the assembler: \"\(shown(text))\"", string)
+            } else if assembly.hasDialects {
+                add("writes for several assemblers: \"\(shown(text))\"", string)
             } else if assembly.spellsByOperands {
                 add("makes a name, or an instruction, of an operand: \"\(shown(text))\"", string)
             } else if assembly.assigns {
