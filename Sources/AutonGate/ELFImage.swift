@@ -68,7 +68,16 @@ package struct ELFImage {
         if let twice = sections.first(where: { !names.insert($0.name).inserted }) {
             return "the image has several sections \(twice.name)"
         }
-        return symbolTable == nil ? "the image does not have one table of symbols" : nil
+        if symbolTable == nil { return "the image does not have one table of symbols" }
+        return shadows.first.map { "the image has a \($0) that is all files', and one that is a file's own" }
+    }
+
+    /// Names that stand for one thing in a file and for another everywhere else: a test's own, it may be, in place of what it asks. Functions,
+    /// variables and labels, in alphabetical order; numbers are none.
+    private var shadows: [String] {
+        // SHN_UNDEF is 0, from 0xff00 on there are no sections.
+        let own = symbols { bytes[$0 + 4] <= 2 && (bytes[$0 + 6] != 0 || bytes[$0 + 7] != 0) && bytes[$0 + 7] != 0xff }
+        return globals.intersection(own.compactMap { name(at: $0) }).filter { !$0.isEmpty }.sorted()
     }
 
     private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64? {

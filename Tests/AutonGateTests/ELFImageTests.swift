@@ -44,6 +44,16 @@ import Testing
         #expect(section != ".symtab" || image.address(of: "report_sent") == nil)
     }
 
+    /// Whoever calls `memcmp` in that file calls another than all others do.
+    @Test(arguments: ["memcmp:", ".set memcmp, right", ".local memcmp; .comm memcmp, 8"])
+    func aNameThatIsAnothersToo(code: String) async throws {
+        let text = "static __attribute__((used)) int right(void) { return 0; }\n__asm__(\".text\\n\(code)\\n\\tret\");\n"
+        let kernel = try Temporary.kernel(["mm/x.c": text, "lib/y.c": "int memcmp(void);\nint memcmp(void) { return 1; }\n"])
+        let build = try await Build.run(in: kernel.path)
+        let image = try #require(ELFImage(try Files.read(build.image)), "\(build.diagnostics)")
+        #expect(image.fault == "the image has a memcmp that is all files', and one that is a file's own")
+    }
+
     /// Cut anywhere, or with any of its numbers another, it is read or refused and nothing worse.
     @Test func whatMisleads() async throws {
         let good = try await Self.image()
