@@ -9,6 +9,16 @@ enum AcceptanceTests {
         return Set(elf.code.filter { names.contains($0.name) && !range.contains($0.address) }.map(\.name)).sorted()
     }
 
+    /// `mm.frames_unique` is `ktest_mm__frames_unique`, and the other way round.
+    static func function(_ test: String) -> String {
+        "ktest_" + test.prefix { $0 != "." } + "__" + test.drop { $0 != "." }.dropFirst()
+    }
+
+    static func test(_ function: String) -> String {
+        let words = function.dropFirst("ktest_".count)
+        return words.firstRange(of: "__").map { words[..<$0.lowerBound] + "." + words[$0.upperBound...] } ?? ""
+    }
+
     /// By their functions' names: `ktest_mm__frames_unique`.
     static func names(in tree: FilePath) throws -> Set<String> {
         Set(try sources(in: tree.appending("acceptance")).flatMap { names(in: CSource(try Files.read($0))) })

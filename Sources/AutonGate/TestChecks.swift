@@ -18,14 +18,23 @@ extension Checklist {
             evidence: lost.map { "\($0): \(now[$0].map { $0.rawValue } ?? "not there")" })
     }
 
-    /// Every test that the task was to make pass is there and passes.
-    mutating func checkAcceptance(_ tests: [TestResult], of task: TaskMessage?) {
+    /// Every test that the task was to make pass is there and passes; where the user has such tests, some of them.
+    ///
+    /// - Parameter users: the functions of the user's tests.
+    mutating func checkAcceptance(_ tests: [TestResult], of task: TaskMessage?, users: Set<String>) {
         guard let task else { return skip(CheckName.acceptance, because: "no task") }
         if task.accept.isEmpty && task.role != .developer {
             return skip(CheckName.acceptance, because: "the task names no tests")
         }
         let faults = task.accept.flatMap { pattern in
-            let matches = tests.filter { Wildcard(pattern).matches($0.name) }
+            let wildcard = Wildcard(pattern), matches = tests.filter { wildcard.matches($0.name) }
+            // What a developer calls so shows nothing where the user has said what does.
+            let asked = users.filter { $0.hasPrefix("ktest_") && wildcard.matches(AcceptanceTests.test($0)) }
+            if task.role == .developer && !matches.isEmpty && !asked.isEmpty
+                && !matches.contains(where: { asked.contains(AcceptanceTests.function($0.name)) })
+            {
+                return ["\(pattern): the user's tests of that name were not built"]
+            }
             return matches.isEmpty
                 ? ["\(pattern): no such test"]
                 : matches.filter { $0.outcome != .ok }.map { "\($0.name): \($0.outcome.rawValue)" }

@@ -101,6 +101,11 @@ import Testing
             failure(try await judge(file, task: .sample(accept: []), in: ws))
                 == ["acceptance: the task names no test that shows it done"])
         #expect(try await judge(file, task: .sample(role: .architect, accept: []), in: ws).accepted)
+        // The user's `lib.mem*` are there once lib/string.c is.
+        let own = ["tests/demo.c": TestWorkspace.Edit.write(Self.good.replacing("demo, one", with: "lib, memory_ready"))]
+        #expect(
+            failure(try await judge(own, task: .sample(accept: ["lib.mem*"]), in: ws))
+                == ["acceptance: lib.mem*: the user's tests of that name were not built"])
     }
 
     @Test func aTesterAddsTests() async throws {
