@@ -242,6 +242,60 @@ KTEST(boot, smp_call_bad)
 		KASSERT_EQ(reports[i].runs, 0);
 }
 
+static volatile uint32_t engaged, let_go, visits[CPU_MAX];
+
+static void engage(void *arg)
+{
+	(void)arg;
+	engaged = 1;
+	/* longer than a busy machine below may stop whoever lets go */
+	for (unsigned i = 0; i < 10 && !wait_for(&let_go, 1); i++)
+		;
+	/* and a while longer */
+	for (const uint64_t start = clock_ns(); clock_ns() - start < 20000000;)
+		__asm__ volatile("pause" : : : "memory");
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void visit(void *arg)
+{
+	(void)arg;
+	visits[cpu_self()->index]++;
+}
+
+/* Who is at something for long is not waited for; who is called with all others is. */
+KTEST(boot, smp_call_timeout)
+{
+	int first, second, all;
+	uint64_t took;
+
+	if (processors() == 1)
+		KSKIP("one processor");
+	engaged = let_go = 0;
+	for (unsigned i = 0; i < CPU_MAX; i++)
+		visits[i] = 0;
+	/* on a busy machine it may not have begun within that second */
+	for (unsigned tries = 0; tries == 0 || (tries < 5 && !engaged); tries++) {
+		took = clock_ns();
+		first = cpu_call(1, engage, reports);
+		took = clock_ns() - took;
+	}
+	second = cpu_call(1, nothing, reports);
+	let_go = 1;
+	all = cpu_on_each(visit, reports);
+	KASSERT_EQ(engaged, 1);
+	KASSERT_EQ(first, -ETIMEDOUT);
+	KASSERT(took >= 900000000);
+	KASSERT_EQ(second, -ETIMEDOUT);
+	KASSERT_EQ(all, 0);
+	for (unsigned i = 0; i < CPU_MAX; i++)
+		KASSERT_EQ(visits[i], i < processors());
+}
+
 static volatile uint32_t received[CPU_MAX];
 
 static void receive(struct trap_frame *f)

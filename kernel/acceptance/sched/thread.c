@@ -378,6 +378,33 @@ static bool all_switched(struct thread *const *t, const struct thread_stats *fro
 	return true;
 }
 
+/* That of one who waits still, too. */
+KTEST(sched, thread_stats_waiting)
+{
+	struct thread_stats early, late;
+	struct thread *t;
+	uint64_t waited;
+
+	turns_clear();
+	turns_end = 1;
+	thread_park(MS);                                        /* a whole slice is left */
+	preempt_disable();
+	t = start("waits", CLASS_NORMAL, HERE, burner, 0);
+	early = stats_of(t);
+	waited = clock_ns();
+	while (clock_ns() - waited < 2 * MS)
+		;
+	waited = clock_ns() - waited;
+	late = stats_of(t);
+	preempt_enable();
+	KASSERT(ended(t));
+	KASSERT_EQ(early.switches, 0);
+	KASSERT_EQ(late.switches, 0);
+	KASSERT(late.wait_ns - early.wait_ns >= waited - waited / 100);
+	KASSERT(late.max_wait_ns >= waited - waited / 100);
+	KASSERT(late.max_wait_ns <= late.wait_ns);
+}
+
 KTEST(sched, thread_stats)
 {
 	enum { BURNERS = 3 };
