@@ -256,6 +256,24 @@ KTEST(drivers, oneshot_never)
 	KASSERT_EQ(after, 0);
 }
 
+/* The rate is that of a divider by 1, and nobody else sets one: on a processor that comes later it is another. */
+KTEST(drivers, oneshot_divider)
+{
+	uint32_t was, is;
+	uint64_t flags;
+
+	KASSERT(begin());
+	flags = harness_cli();
+	was = apic_read(APIC_TIMER_DIVIDE);
+	apic_write(APIC_TIMER_DIVIDE, 3);       /* by 16 */
+	clock_oneshot(clock_ns() + 1000 * MS);
+	is = apic_read(APIC_TIMER_DIVIDE);
+	apic_write(APIC_TIMER_DIVIDE, was);
+	harness_restore(flags);
+	end();
+	KASSERT_EQ(is, 0xb);
+}
+
 /* ---- beside others ---- */
 
 KTEST(drivers, beside_clock)
