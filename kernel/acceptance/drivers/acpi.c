@@ -192,6 +192,50 @@ KTEST(drivers, acpi_checksum)
 	KASSERT_EQ(found("TEST"), 3);
 }
 
+enum { MIB = 1 << 20, FRAME = 4096 };
+
+/* mm's, as soon as there is one. */
+int frame_alloc_contig(size_t count, size_t align, uint64_t limit, unsigned flags, uint64_t *out) __attribute__((weak));
+int frame_free_contig(uint64_t pa, size_t count) __attribute__((weak));
+
+/* Until then this is nobody's, or a module's that nobody changes; its first bytes are put back. */
+#define NOBODYS (16ull * MIB)
+
+/* Whether the table, the only one, is found with that length. */
+static bool found_at(uint8_t *table, uint32_t n)
+{
+	const void *at;
+
+	harness_memcpy(table + 4, &n, 4);
+	fix(table, n, 9);
+	at = acpi_find_in(phys(rsdp), "LONG");
+	return at && harness_memcmp(at, table, 36) == 0;
+}
+
+/* The longest that there may be, and one that is a byte longer. */
+KTEST(drivers, acpi_longest)
+{
+	uint64_t seed = harness_seed(), at = NOBODYS;
+	uint8_t *table, before[36];
+	bool longest, longer;
+
+	if (frame_alloc_contig)
+		KASSERT_EQ(frame_alloc_contig(MIB / FRAME + 1, 1, 1ull << 32, 0, &at), 0);
+	table = (uint8_t *)(DIRECT_MAP_BASE + at);
+	harness_memcpy(before, table, sizeof before);
+	make(2, 1, &seed);
+	harness_memcpy(root[1] + 36, &at, 8);
+	fix(root[1], 36 + 8, 9);
+	harness_memcpy(table, "LONG", 4);
+	longest = found_at(table, MIB);
+	longer = found_at(table, MIB + 1);
+	harness_memcpy(table, before, sizeof before);
+	if (frame_alloc_contig)
+		KASSERT_EQ(frame_free_contig(at, MIB / FRAME + 1), 0);
+	KASSERT(longest);
+	KASSERT(!longer);
+}
+
 /* ---- what the interrupt controllers' table says ---- */
 
 KTEST(drivers, acpi_cpus)
