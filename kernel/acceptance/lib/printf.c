@@ -192,6 +192,48 @@ KTEST(lib, kprintf_long)
 	KASSERT_EQ(console_init(), 0);
 }
 
+/* How many bytes of stack kprintf(fmt, s, value) takes with all that it calls: down to the last of a pattern that it changes. An interrupt
+ * would take some, too. */
+static size_t kprintf_takes(const char *fmt, const char *s, uint64_t value)
+{
+	enum { FILLED = 2048 };
+	const uint64_t flags = harness_cli();
+	register uint64_t r13 __asm__("r13") = harness_addr(fmt);
+	register uint64_t r14 __asm__("r14") = harness_addr(s);
+	register uint64_t r15 __asm__("r15") = value;
+	register uint64_t r12 __asm__("r12");
+	uint64_t lowest;
+
+	__asm__ volatile(
+		"mov %%rsp, %%rbx\n\tand $-16, %%rsp\n\tmov %%rsp, %%r12\n\tcld\n\t"
+		"lea -%c[filled](%%r12), %%rdi\n\tmov $%c[filled] / 8, %%ecx\n\tmovabs $0x5a17c3e94b86d20f, %%rax\n\trep stosq\n\t"
+		"mov %%r13, %%rdi\n\tmov %%r14, %%rsi\n\tmov %%r15, %%rdx\n\txor %%eax, %%eax\n\tcall kprintf\n\t"
+		"lea -%c[filled](%%r12), %%rdi\n\tmov $%c[filled] / 8, %%ecx\n\tmovabs $0x5a17c3e94b86d20f, %%rax\n\trepe scasq\n\t"
+		"mov %%rbx, %%rsp"
+		: "=&D"(lowest), "=&r"(r12), "+r"(r13), "+r"(r14), "+r"(r15) : [filled] "i"(FILLED)
+		: "rax", "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
+	harness_restore(flags);
+	return r12 - (lowest - 8);
+}
+
+KTEST(lib, kprintf_stack)
+{
+	static const char *const formats[] = { "", "plain\n", "%s\n", "%-300s|%#lx\n", "%.3s %+020ld\n", "%s %lu\n", "%s %lX %%\n" };
+	size_t most = 0;
+
+	KASSERT_EQ(console_init(), 0);
+	loop_begin();
+	for (unsigned i = 0; i < sizeof formats / sizeof *formats; i++) {
+		const size_t n = kprintf_takes(formats[i], "text", -77ul);
+
+		most = n > most ? n : most;
+	}
+	harness_outb(MCR, 0x0b);
+	KASSERT_EQ(console_init(), 0);
+	ktest_note("bytes", most);
+	KASSERT(most <= 512 + 8);               /* and where it returns to */
+}
+
 /* ---- beside others ---- */
 
 KTEST(lib, beside_text)
