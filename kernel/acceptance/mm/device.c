@@ -106,3 +106,26 @@ KTEST(mm, device_full)
 	KASSERT_EQ(device_map(APIC, 4, &p), 0);
 	KASSERT_EQ(device_unmap(p, 4), 0);
 }
+
+/* What does not fit is not mapped beyond the area's end either. It would be in large pages, so that memory for tables is not what is missing. */
+KTEST(mm, device_too_long)
+{
+	const size_t some = 32 * LARGE_PAGE_SIZE, all = 1ul << 39;
+	const paddr_t at = 1ul << 34;           /* of no RAM; never touched */
+	uint64_t before;
+	void *p, *q;
+	int err;
+
+	KASSERT_EQ(device_map(at, some, &q), 0);        /* where the last gap begins */
+	KASSERT_EQ(device_unmap(q, some), 0);
+	before = free_frames();
+	p = NULL;
+	err = device_map(at + (vaddr_t)q % LARGE_PAGE_SIZE, all + LARGE_PAGE_SIZE, &p);
+	if (err == 0)
+		device_unmap(p, all + LARGE_PAGE_SIZE);
+	KASSERT_EQ(err, -ENOMEM);
+	KASSERT(p == NULL);
+	KASSERT(free_frames() + 16 >= before);
+	KASSERT_EQ(device_map(at, some, &p), 0);
+	KASSERT_EQ(device_unmap(p, some), 0);
+}
