@@ -663,6 +663,25 @@ KTEST(mm, paging_walk)
 	KASSERT_EQ(pt_destroy(root), 0);
 }
 
+/* A value from one half ends it, the other is not begun; without one it goes on there. */
+KTEST(mm, paging_walk_halves)
+{
+	paddr_t root;
+
+	KASSERT_EQ(pt_create(&root), 0);
+	KASSERT_EQ(pt_map(root, 1ull << 39, FAR_PA, PAGE_SIZE, VM_READ), 0);
+	KASSERT_EQ(pt_map(root, HALF - PAGE_SIZE, FAR_PA, PAGE_SIZE, VM_READ), 0);
+	stop_at = 1;
+	KASSERT_EQ(walk(root, 0, UINT64_MAX), 1);
+	stop_at = 2;
+	KASSERT_EQ(walk(root, 0, UINT64_MAX), 0x1f);
+	stop_at = 3;
+	KASSERT(walk(root, 0, UINT64_MAX) != 0xbad);
+	KASSERT(seen[2].va >= -HALF);
+	stop_at = 0;
+	KASSERT_EQ(pt_destroy(root), 0);
+}
+
 /* ---- random work against one word a page ---- */
 
 enum { PAGES = 4096, RANDOM_OPERATIONS = 20000 };
