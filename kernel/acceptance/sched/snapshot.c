@@ -384,6 +384,49 @@ KTEST(sched, snapshot_bad)
 	KASSERT(ends(q));
 }
 
+/* It is refused for want of memory: what it then waits for ends no cancellation, which is there for the caller's next wait. With 0, 1, 2… frames
+ * free it comes to each place where some are missing, with threads that have to end too. */
+KTEST(sched, snapshot_cancelled)
+{
+	enum { SPARES = 256 };
+	static paddr_t spare[SPARES], all;
+	struct process *p = make(program_three, USER_LEN(program_three), 0), *q = NULL;
+	unsigned n = 0, given = 0, lost = 0;
+	int err = -ENOMEM;
+	bool right;
+
+	KASSERT(p != NULL);
+	right = user_word_becomes(p, USER_DATA, 1) && cut_stack(p) && save(p);
+	right &= ends(p);
+	KASSERT(right);
+	KASSERT_EQ(get32(saved + THREADS), 3);
+	while (n < SPARES && frame_alloc(0, &spare[n]) == 0)
+		n++;
+	all = hog();
+	for (;;) {
+		bool kept;
+
+		while (thread_park(TIMEOUT_NOW) != -ETIMEDOUT)
+			;
+		thread_cancel(thread_current());
+		err = snapshot_restore(saved, saved_len, &attr, &q);
+		kept = thread_park(TIMEOUT_NOW) == -EAGAIN || thread_park(TIMEOUT_NOW) == -EAGAIN;
+		if (err != -ENOMEM)
+			break;
+		lost += !kept;
+		if (given == n)
+			break;
+		frame_free(spare[given++]);
+	}
+	unhog(all);
+	while (given < n)
+		frame_free(spare[given++]);
+	KASSERT_EQ(err, 0);
+	KASSERT(ends(q));
+	KASSERT_EQ(n, SPARES);
+	KASSERT_EQ(lost, 0);
+}
+
 KTEST(sched, snapshot_borrowed)
 {
 	struct process *p = make(program_sleep, USER_LEN(program_sleep), 0);
