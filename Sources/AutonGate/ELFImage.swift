@@ -68,17 +68,28 @@ package struct ELFImage {
         if let twice = sections.first(where: { !names.insert($0.name).inserted }) {
             return "the image has several sections \(twice.name)"
         }
-        if symbolTable == nil { return "the image does not have one table of symbols" }
-        return shadows.first.map { "the image has a \($0) that is all files', and one that is a file's own" }
+        return symbolTable == nil ? "the image does not have one table of symbols" : nil
     }
 
-    /// Names that stand for one thing in a file and for another everywhere else: a test's own, it may be, in place of what it asks. Functions,
-    /// variables and labels, in alphabetical order; numbers are none.
-    private var shadows: [String] {
-        // SHN_UNDEF is 0, from 0xff00 on there are no sections.
-        let own = symbols { bytes[$0 + 4] <= 2 && (bytes[$0 + 6] != 0 || bytes[$0 + 7] != 0) && bytes[$0 + 7] != 0xff }
-        return globals.intersection(own.compactMap { name(at: $0) }).filter { !$0.isEmpty }.sorted()
+    /// Names that stand for one thing in a file and for another everywhere else, with the file's name: functions, variables and labels; numbers
+    /// are none. As the linker has it, a file's own symbols follow its name.
+    var shadows: [(name: String, file: String)] {
+        let globals = globals
+        var file = "", found: [(name: String, file: String)] = []
+        for entry in symbols(where: { bytes[$0 + 4] <= 2 || bytes[$0 + 4] == Self.file }) {
+            let name = name(at: entry) ?? ""
+            if bytes[entry + 4] == Self.file {
+                file = name
+            } else if bytes[entry + 7] != 0xff, bytes[entry + 6] != 0 || bytes[entry + 7] != 0, globals.contains(name) {
+                // SHN_UNDEF is 0, from 0xff00 on there are no sections.
+                found.append((name, file))
+            }
+        }
+        return found
     }
+
+    /// STT_FILE, which is local.
+    private static let file: UInt8 = 4
 
     private static func number(_ bytes: [UInt8], _ offset: Int, _ count: Int) -> UInt64? {
         guard offset >= 0, offset <= bytes.count - count else { return nil }

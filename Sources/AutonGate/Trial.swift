@@ -45,7 +45,7 @@ extension Checklist {
         let elf = build.succeeded ? ELFImage(try Files.read(build.image)) : nil
         let sizes = elf?.sizes ?? []
         let changed = build.succeeded ? try await changed() : []
-        let fault = elf.map(\.fault) ?? "the image cannot be read"
+        let fault = try elf.map { try $0.fault ?? Shadows.fault(of: $0, in: directory) } ?? "the image cannot be read"
         add(
             CheckName.build,
             failure: build.succeeded ? changed.first.map { "it changes \(Text.path($0))" } ?? fault : build.failure,

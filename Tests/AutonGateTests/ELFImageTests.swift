@@ -51,7 +51,19 @@ import Testing
         let kernel = try Temporary.kernel(["mm/x.c": text, "lib/y.c": "int memcmp(void);\nint memcmp(void) { return 1; }\n"])
         let build = try await Build.run(in: kernel.path)
         let image = try #require(ELFImage(try Files.read(build.image)), "\(build.diagnostics)")
-        #expect(image.fault == "the image has a memcmp that is all files', and one that is a file's own")
+        #expect(try Shadows.fault(of: image, in: kernel.path) == "x.c has a memcmp of its own, which is all files'")
+    }
+
+    /// So it is of the language's own, here and in the harness, which has a `ready`.
+    @Test func whatCSaysIsAFilesOwn() async throws {
+        let kernel = try Temporary.kernel([
+            "mm/x.c": "int ready(void);\nint ready(void) { return 1; }\nint last(void);\nint last(void) { return 2; }\n",
+            "lib/y.c": "static __attribute__((used, noinline)) int last(void) { return 3; }\n",
+        ])
+        let build = try await Build.run(in: kernel.path)
+        let image = try #require(ELFImage(try Files.read(build.image)), "\(build.diagnostics)")
+        #expect(Set(image.shadows.map(\.name)) == ["ready", "last"])
+        #expect(try Shadows.fault(of: image, in: kernel.path) == nil)
     }
 
     /// Cut anywhere, or with any of its numbers another, it is read or refused and nothing worse.
