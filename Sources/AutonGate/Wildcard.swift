@@ -1,10 +1,10 @@
 /// A test's name with `*` for any number of any characters: `boot.*`.
-struct Wildcard {
+package struct Wildcard {
     private let parts: [Substring]
 
-    init(_ pattern: String) { parts = pattern.split(separator: "*", omittingEmptySubsequences: false) }
+    package init(_ pattern: String) { parts = pattern.split(separator: "*", omittingEmptySubsequences: false) }
 
-    func matches(_ name: String) -> Bool {
+    package func matches(_ name: String) -> Bool {
         guard parts.count > 1, let first = parts.first, let last = parts.last else {
             return parts.first.map { $0 == name } ?? false
         }

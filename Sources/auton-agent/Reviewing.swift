@@ -1,5 +1,6 @@
 import AutonAgents
 import AutonCommand
+import AutonGate
 import AutonKit
 import AutonMessages
 import AutonModel
@@ -105,12 +106,23 @@ extension Agent {
             + files.map { "\($0.path): \($0.functions.joined(separator: ", "))\n" }.joined()
     }
 
+    /// Tests that the task names and those that did not pass by their names, of all others how many there are in each suite: of a kernel with
+    /// many they would be most of what a reviewer reads.
+    private static func ran(_ tests: [TestResult], of task: TaskMessage) -> String {
+        let patterns = task.accept.map { Wildcard($0) }
+        let isNamed = { (test: TestResult) in test.outcome != .ok || patterns.contains { $0.matches(test.name) } }
+        let others = Dictionary(grouping: tests.filter { !isNamed($0) }) { String($0.name.prefix { $0 != "." }) }
+        return
+            (tests.filter(isNamed).map { "\($0.outcome.rawValue) \($0.name)" }
+            + others.sorted { $0.key < $1.key }.map { "ok \($0.key).*: \($0.value.count) more" })
+            .joined(separator: "\n")
+    }
+
     private func reviewText(_ task: TaskMessage, _ candidate: Candidate, _ verdict: Verdict) async throws -> String {
         let diff = try await workspace.git.run(
             "diff", "--no-ext-diff", "--no-textconv", "--no-color", candidate.base, candidate.commit)
         var shown = CapturedOutput(limit: Self.maxDiffBytes)
         shown.append(diff.utf8)
-        let tests = verdict.tests.map { "\($0.outcome.rawValue) \($0.name)" }.joined(separator: "\n")
         return """
             # Review: \(task.title)
 
@@ -121,7 +133,7 @@ extension Agent {
             The author says: \(candidate.summary)
 
             The gate accepted it: it builds without warnings, boots, and these tests ran:
-            \(tests)
+            \(Self.ran(verdict.tests, of: task))
             \(touched(by: verdict))\(Self.slower(candidate, verdict))
             The work tree is the candidate's. The change:
 

@@ -67,8 +67,8 @@ struct AutonMerge: SuiteCommand {
                     if !skipped.isEmpty {
                         complain("\(merge.task) is merged without a boot of \(skipped.joined(separator: ", "))")
                     }
-                case .refused(let consequence):
-                    complain("\(task.name) cannot be merged; \(consequence)")
+                case .refused(let why, let consequence):
+                    complain("\(task.name) cannot be merged: \(why); \(consequence)")
                     refused = true
                 }
             }

@@ -15,8 +15,8 @@ struct Integrator {
 
     enum Outcome: Equatable {
         case merged(Merge)
-        /// Refused; what became of the task.
-        case refused(String)
+        /// Refused: why, and what became of the task.
+        case refused(String, consequence: String)
     }
 
     /// Merges the newest attempt at a task. To be called with the merge lock held.
@@ -50,7 +50,9 @@ struct Integrator {
                 attempt: task.attempt, stage: .merge,
                 summary: "conflicts with main in \(merged.conflicts.joined(separator: ", "))",
                 details: merged.messages)
-            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts, conflict: true))
+            return .refused(
+                reason.summary,
+                consequence: try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts, conflict: true))
         }
         let commit = try await workspace.git.run(
             "commit-tree", merged.tree, "-p", main, "-p", candidate.commit, input: message(task, candidate))
@@ -62,11 +64,11 @@ struct Integrator {
             let reason = Reason(
                 attempt: task.attempt, stage: .merge, summary: "the merge with main fails: \(found.summary)",
                 details: found.details)
-            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
+            return .refused(reason.summary, consequence: try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
         // A boot that took too long then may not now: the next attempt is what was recorded.
         if let reason = try recorded?.refusal(of: task, at: .merge) {
-            return .refused(try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
+            return .refused(reason.summary, consequence: try mailbox.refuse(task, because: reason, maxAttempts: maxAttempts))
         }
         guard try await workspace.git.moveBranch("main", to: commit, from: main) else {
             throw AutonError(.tryAgain, "main was moved by somebody else meanwhile", at: workspace.root.string)
