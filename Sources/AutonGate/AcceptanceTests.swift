@@ -9,14 +9,11 @@ enum AcceptanceTests {
         return Set(elf.code.filter { names.contains($0.name) && !range.contains($0.address) }.map(\.name)).sorted()
     }
 
-    /// `mm.frames_unique` is `ktest_mm__frames_unique`, and the other way round.
-    static func function(_ test: String) -> String {
-        "ktest_" + test.prefix { $0 != "." } + "__" + test.drop { $0 != "." }.dropFirst()
-    }
-
-    static func test(_ function: String) -> String {
-        let words = function.dropFirst("ktest_".count)
-        return words.firstRange(of: "__").map { words[..<$0.lowerBound] + "." + words[$0.upperBound...] } ?? ""
+    /// `mm.frames_unique` of `ktest_mm__frames_unique`; nil of what is no test's.
+    static func test(_ function: String) -> String? {
+        function.dropping("ktest_").flatMap { name in
+            name.firstRange(of: "__").map { name[..<$0.lowerBound] + "." + name[$0.upperBound...] }
+        }
     }
 
     /// By their functions' names: `ktest_mm__frames_unique`.
